@@ -1,0 +1,214 @@
+"""What a model is: its image preparation, its tensors, its task and its labels; the JSON beside every ``.tflite``."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, field
+from typing import Optional
+
+MODEL_SCHEMA = 1
+"""Version of the ModelSpec JSON. A reader refuses a higher one."""
+
+QUANTISED_DTYPES = ("uint8", "int8", "int16")
+DTYPES = (*QUANTISED_DTYPES, "float32", "float16", "int32", "int64", "bool")
+
+
+class Colour(str, enum.Enum):
+    """Channel order of pixels."""
+
+    RGB = "rgb"
+    BGR = "bgr"
+    GRAY = "gray"
+
+    @property
+    def channels(self) -> int:
+        """Values per pixel."""
+        return 1 if self is Colour.GRAY else 3
+
+
+class Resize(str, enum.Enum):
+    """How a frame is fitted to the model's size."""
+
+    STRETCH = "stretch"
+    LETTERBOX = "letterbox"
+    CENTER_CROP = "center-crop"
+
+
+class Interpolation(str, enum.Enum):
+    """How pixels are resampled; it must be the one that the model was trained with."""
+
+    NEAREST = "nearest"
+    BILINEAR = "bilinear"
+    AREA = "area"
+
+
+class BoxFormat(str, enum.Enum):
+    """Order of a box's four numbers, each a fraction (0–1) of the model's input width or height."""
+
+    XYXY = "xyxy"
+    YXYX = "yxyx"
+    CXCYWH = "cxcywh"
+
+
+@dataclass(frozen=True)
+class ImagePrep:
+    """How a frame becomes the model's input: resize, colour order, then ``(pixel - mean) / std``.
+
+    ``mean`` and ``std`` are in pixel units (0–255), one value for all channels or one per channel in ``colour``
+    order; 0 and 1 leave pixels as they are, 127.5 and 127.5 give -1…1. ``crop_fraction`` is the side of the
+    central square relative to the frame's shorter side (CENTER_CROP only). ``pad`` is the grey (0–255) around a
+    letterboxed frame.
+    """
+
+    width: int
+    height: int
+    colour: Colour = Colour.RGB
+    resize: Resize = Resize.STRETCH
+    crop_fraction: float = 1.0
+    interpolation: Interpolation = Interpolation.BILINEAR
+    pad: int = 0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.width <= 16384 and 1 <= self.height <= 16384):
+            raise ValueError(f"expected a size of 1–16384 px, got {self.width}x{self.height}")
+        if not 0.0 < self.crop_fraction <= 1.0:
+            raise ValueError(f"crop_fraction: expected 0 < fraction <= 1, got {self.crop_fraction}")
+        if not 0 <= self.pad <= 255:
+            raise ValueError(f"pad: expected 0–255, got {self.pad}")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, self.colour.channels):
+                expected = "1 value" if self.colour.channels == 1 else f"1 or {self.colour.channels} values"
+                raise ValueError(f"{name}: expected {expected} for {self.colour.value}, got {len(values)}")
+            if not all(math.isfinite(value) for value in values):
+                raise ValueError(f"{name}: expected finite numbers, got {values}")
+        if any(value <= 0 for value in self.std):
+            raise ValueError(f"std: expected numbers above 0, got {self.std}")
+
+    @property
+    def channels(self) -> int:
+        """Values per pixel of the input."""
+        return self.colour.channels
+
+    @property
+    def input_range(self) -> tuple[float, float]:
+        """The smallest and the largest value that the normalised input can have, over all channels."""
+        count = max(len(self.mean), len(self.std))
+        means = self.mean * count if len(self.mean) == 1 else self.mean
+        stds = self.std * count if len(self.std) == 1 else self.std
+        return (
+            min((0.0 - mean) / std for mean, std in zip(means, stds)),
+            max((255.0 - mean) / std for mean, std in zip(means, stds)),
+        )
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor: ``real = scale * (stored - zero_point)`` when ``scale`` is not 0, else stored as it is."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float = 0.0
+    zero_point: int = 0
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype of {self.name}: expected one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        if any(side < 1 for side in self.shape):
+            raise ValueError(f"shape of {self.name}: expected sizes of 1 or more, got {list(self.shape)}")
+        if not (math.isfinite(self.scale) and self.scale >= 0):
+            raise ValueError(f"scale of {self.name}: expected 0 or more, got {self.scale}")
+
+    @property
+    def quantised(self) -> bool:
+        """Whether stored values stand for real ones."""
+        return self.scale != 0.0
+
+
+TASK_DECODERS = {
+    "classification": ("probabilities", "logits", "sigmoid"),
+    "detection": ("detection-postprocess", "boxes-scores"),
+}
+"""Task names, and for each the decoders that turn output tensors into predictions (``device_runtime.tasks``)."""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What the outputs mean. Items below ``score_threshold`` are left out, at most ``max_items`` are kept.
+
+    Detection only: ``iou_threshold`` for NMS, ``box_format``, and ``label_offset``: what to add to a class index
+    to get its line in the label file (1 for models that count the background but do not output it).
+    """
+
+    name: str
+    decoder: str
+    score_threshold: float = 0.0
+    max_items: int = 5
+    iou_threshold: float = 0.5
+    box_format: BoxFormat = BoxFormat.XYXY
+    label_offset: int = 0
+
+    def __post_init__(self) -> None:
+        if self.name not in TASK_DECODERS:
+            raise ValueError(f"task: expected one of {', '.join(TASK_DECODERS)}, got {self.name!r}")
+        if self.decoder not in TASK_DECODERS[self.name]:
+            known = ", ".join(TASK_DECODERS[self.name])
+            raise ValueError(f"decoder of {self.name}: expected one of {known}, got {self.decoder!r}")
+        for name in ("score_threshold", "iou_threshold"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name}: expected 0–1, got {getattr(self, name)}")
+        if self.max_items < 1:
+            raise ValueError(f"max_items: expected 1 or more, got {self.max_items}")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a converted model came from; digests are 64 hex digits, empty where they do not apply."""
+
+    source: str = ""
+    source_sha256: str = ""
+    recipe: str = ""
+    calibration_sha256: str = ""
+    tools: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything that is needed to run a ``.tflite`` file and to read its answer.
+
+    ``labels[i]`` names class ``i``; empty when the classes have no names.
+    """
+
+    name: str
+    task: TaskSpec
+    prep: ImagePrep
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    labels: tuple[str, ...] = ()
+    provenance: Optional[Provenance] = None
+    schema: int = MODEL_SCHEMA
+
+    def __post_init__(self) -> None:
+        if self.schema > MODEL_SCHEMA:
+            raise ValueError(f"schema: this reader knows up to {MODEL_SCHEMA}, got {self.schema}; update edgekit")
+        if len(self.inputs) != 1:
+            raise ValueError(f"inputs: expected 1 image input, got {len(self.inputs)}")
+        expected = (1, self.prep.height, self.prep.width, self.prep.channels)
+        if self.inputs[0].shape != expected:
+            raise ValueError(
+                f"input {self.inputs[0].name}: expected shape {list(expected)} from its preparation, "
+                f"got {list(self.inputs[0].shape)}"
+            )
+        if not self.outputs:
+            raise ValueError("outputs: expected 1 or more, got none")
+        classes = self.outputs[0].shape[-1] if self.task.name == "classification" else None
+        if self.labels and classes is not None and len(self.labels) != classes:
+            raise ValueError(f"labels: expected {classes} for output {self.outputs[0].name}, got {len(self.labels)}")
+
+    def label_of(self, index: int) -> str:
+        """Return the name of class ``index``, or its number as text."""
+        position = index + self.task.label_offset
+        return self.labels[position] if 0 <= position < len(self.labels) else str(index)

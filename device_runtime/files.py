@@ -1,0 +1,105 @@
+"""Whole files or none: write beside, flush to disk, rename; and one wording for what the disk refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from device_runtime.errors import EdgeError
+
+_CHUNK_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success it becomes ``path``, otherwise it is removed.
+
+    The temporary name keeps ``path``'s suffix, because encoders choose their format by it. An existing ``path``
+    is untouched until the new content is complete and on the disk.
+
+    Raises:
+        EdgeError: the folder is missing or not writable, or the disk is full.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise refused(error, path, "write") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        _settle(temporary)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise refused(error, path, "write") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file or nothing. Raises EdgeError as ``replacing`` does."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a whole UTF-8 file or nothing. Raises EdgeError as ``replacing`` does."""
+    write_bytes(path, content.encode())
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256 as 64 hex digits, in bounded memory."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk, so that a rename in it survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def refused(error: OSError, path: Path, action: str) -> EdgeError:
+    """Say why the system refused to ``action`` (read, write, …) ``path``, with what would help."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return EdgeError(
+            f"cannot {action} {path}: no space left on the disk",
+            hint=f"free some space, or choose another disk; see: df -h {path.parent}",
+        )
+    if error.errno == errno.ENOENT and not path.parent.is_dir():
+        return EdgeError(f"cannot {action} {path}: folder {path.parent} does not exist", hint=f"mkdir -p {path.parent}")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return EdgeError(
+            f"cannot {action} {path}: {_reason(error)}",
+            hint=f"choose another path, or see: ls -ld {path.parent}",
+        )
+    return EdgeError(f"cannot {action} {path}: {_reason(error)}")
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _settle(path: Path) -> None:
+    """Give a finished temporary file the mode a plain open() would have given, and flush it."""
+    umask = os.umask(0)
+    os.umask(umask)
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fchmod(handle, 0o666 & ~umask)
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,89 @@
+"""Where a frame lies in the model's input: from frame pixels to model pixels and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from device_runtime.contract.model import ImagePrep, Resize
+
+Boxes = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A part of the frame, scaled onto a part of the input.
+
+    The source rectangle (``crop_*``, frame px) is scaled onto the target rectangle (``left``, ``top``, ``width``,
+    ``height``, input px); what the target leaves uncovered is padding.
+    """
+
+    frame_width: int
+    frame_height: int
+    crop_left: int
+    crop_top: int
+    crop_width: int
+    crop_height: int
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def crops(self) -> bool:
+        """Whether a part of the frame is left out."""
+        return (self.crop_width, self.crop_height) != (self.frame_width, self.frame_height)
+
+    def boxes_to_frame(self, boxes: Boxes, prep: ImagePrep) -> Boxes:
+        """Map boxes from the input to the frame.
+
+        Args:
+            boxes: (n, 4) float32 x1 y1 x2 y2, fractions (0–1) of the input's width and height.
+            prep: the preparation that this placement is for.
+
+        Returns:
+            (n, 4) float32 x1 y1 x2 y2 in frame px, clipped to the frame.
+        """
+        scale_x = self.crop_width / self.width
+        scale_y = self.crop_height / self.height
+        factor = np.array([prep.width * scale_x, prep.height * scale_y] * 2, np.float32)
+        offset = np.array([self.crop_left - self.left * scale_x, self.crop_top - self.top * scale_y] * 2, np.float32)
+        limit = np.array([self.frame_width, self.frame_height] * 2, np.float32)
+        mapped: Boxes = np.clip(boxes.astype(np.float32) * factor + offset, np.float32(0), limit)
+        return mapped
+
+    def boxes_to_input(self, boxes: Boxes, prep: ImagePrep) -> Boxes:
+        """Map (n, 4) float32 x1 y1 x2 y2 frame px to fractions of the input: the inverse of ``boxes_to_frame``.
+
+        Nothing is clipped: a box outside the crop lies outside 0–1.
+        """
+        scale_x = self.crop_width / self.width
+        scale_y = self.crop_height / self.height
+        factor = np.array([prep.width * scale_x, prep.height * scale_y] * 2, np.float32)
+        offset = np.array([self.crop_left - self.left * scale_x, self.crop_top - self.top * scale_y] * 2, np.float32)
+        mapped: Boxes = (boxes.astype(np.float32) - offset) / factor
+        return mapped
+
+
+def plan_placement(prep: ImagePrep, frame_width: int, frame_height: int) -> Placement:
+    """Decide which part of a ``frame_width`` x ``frame_height`` px frame goes where in the input.
+
+    LETTERBOX keeps the aspect and centres; odd padding puts the extra pixel at the right and bottom. CENTER_CROP
+    takes the largest central rectangle with the input's aspect, times ``prep.crop_fraction``. No side is ever less
+    than one pixel.
+    """
+    crop = (0, 0, frame_width, frame_height)
+    target = (0, 0, prep.width, prep.height)
+    if prep.resize is Resize.LETTERBOX:
+        scale = min(prep.width / frame_width, prep.height / frame_height)
+        width = min(prep.width, max(1, round(frame_width * scale)))
+        height = min(prep.height, max(1, round(frame_height * scale)))
+        target = ((prep.width - width) // 2, (prep.height - height) // 2, width, height)
+    elif prep.resize is Resize.CENTER_CROP:
+        scale = min(frame_width / prep.width, frame_height / prep.height) * prep.crop_fraction
+        width = min(frame_width, max(1, round(prep.width * scale)))
+        height = min(frame_height, max(1, round(prep.height * scale)))
+        crop = ((frame_width - width) // 2, (frame_height - height) // 2, width, height)
+    return Placement(frame_width, frame_height, *crop, *target)

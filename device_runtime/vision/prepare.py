@@ -1,0 +1,164 @@
+"""Frames to model inputs: what calibration, evaluation, goldens, bench and the camera loop all call."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from device_runtime.contract.model import Colour, ImagePrep, Interpolation, TensorSpec
+from device_runtime.vision.colour import convert
+from device_runtime.vision.frame import Frame, Pixels, Tensor
+from device_runtime.vision.placement import Placement, plan_placement
+
+_METHODS = {
+    Interpolation.NEAREST: cv2.INTER_NEAREST,
+    Interpolation.BILINEAR: cv2.INTER_LINEAR,
+    Interpolation.AREA: cv2.INTER_AREA,
+}
+_BYTES = np.arange(256, dtype=np.float64)
+
+
+class Preparer:
+    """Turns frames into one model's input, reusing its buffers from frame to frame.
+
+    Resizing comes before colour conversion, because it leaves fewer pixels to convert. Normalisation and
+    quantisation of a byte are one 256-entry table per channel, which vanishes when it is the identity (a ``uint8``
+    input with the normalisation folded into its scale and zero point) and is an XOR when it is ``byte - 128``.
+    An instance serves one thread.
+    """
+
+    def __init__(self, prep: ImagePrep, tensor: TensorSpec) -> None:
+        self.prep = prep
+        self.tensor = tensor
+        self._table = byte_table(prep, tensor)
+        self._straight = tensor.dtype == "uint8" and bool(np.all(self._table == np.arange(256)[:, None]))
+        self._xor = tensor.dtype == "int8" and bool(np.all(self._table == np.arange(-128, 128)[:, None]))
+        self._resized: dict[tuple[int, int, int], Pixels] = {}
+        shape = (prep.height, prep.width, prep.channels)
+        self._bytes: Pixels = np.empty(shape, np.uint8)
+        self._placement: Placement | None = None
+
+    @property
+    def straight(self) -> bool:
+        """Whether camera bytes go into the input as they are, with no arithmetic per pixel."""
+        return self._straight or self._xor
+
+    def place(self, frame: Frame) -> Placement:
+        """Return where ``frame`` lies in the input; planned once per frame size."""
+        known = self._placement
+        if known is None or (known.frame_width, known.frame_height) != (frame.width, frame.height):
+            known = self._placement = plan_placement(self.prep, frame.width, frame.height)
+        return known
+
+    def write(self, frame: Frame, target: Tensor) -> Placement:
+        """Prepare ``frame`` into ``target``, the model's input tensor.
+
+        Args:
+            frame: any size, RGB, BGR or GRAY.
+            target: (1, height, width, channels) of the tensor's dtype; every element is written.
+
+        Returns:
+            Where the frame lies in the input, to map predictions back.
+        """
+        placement = self.place(frame)
+        image = target[0]
+        if self._straight:
+            self._fit(frame, placement, image)
+        elif self._xor:
+            self._fit(frame, placement, image.view(np.uint8))
+            np.bitwise_xor(image.view(np.uint8), 0x80, out=image.view(np.uint8))
+        else:
+            self._fit(frame, placement, self._bytes)
+            self._look_up(self._bytes, image)
+        return placement
+
+    def _fit(self, frame: Frame, placement: Placement, out: Pixels) -> None:
+        """Resize, pad and convert ``frame`` into ``out``, (height, width, channels) uint8."""
+        source = frame.pixels
+        if placement.crops:
+            rows = slice(placement.crop_top, placement.crop_top + placement.crop_height)
+            source = source[rows, placement.crop_left : placement.crop_left + placement.crop_width]
+        padded = (placement.width, placement.height) != (self.prep.width, self.prep.height)
+        if padded:
+            out[...] = self.prep.pad
+        rows = slice(placement.top, placement.top + placement.height)
+        window = out[rows, placement.left : placement.left + placement.width]
+        plane = window[:, :, 0] if self.prep.channels == 1 else window
+        # cv2 writes into dst only when it is contiguous and of the right type; a padded window is not.
+        direct = not padded
+        if frame.colour is self.prep.colour:
+            resized = self._resize(source, placement, plane if direct else None)
+            if not direct:
+                plane[...] = resized
+        else:
+            resized = self._resize(source, placement, None)
+            converted = convert(resized, frame.colour, self.prep.colour, plane if direct else None)
+            if not direct:
+                plane[...] = converted
+
+    def _resize(self, source: Pixels, placement: Placement, out: Pixels | None) -> Pixels:
+        size = (placement.width, placement.height)
+        if source.shape[1::-1] == size:
+            if out is None:
+                return source
+            out[...] = source
+            return out
+        if out is None:
+            channels = 1 if source.ndim == 2 else source.shape[2]
+            key = (*size, channels)
+            shape = (size[1], size[0]) if source.ndim == 2 else (size[1], size[0], channels)
+            out = self._resized.setdefault(key, np.empty(shape, np.uint8))
+        cv2.resize(source, size, dst=out, interpolation=_METHODS[self.prep.interpolation])
+        return out
+
+    def _look_up(self, pixels: Pixels, out: Tensor) -> None:
+        channels = self._table.shape[1]
+        if channels == 1:
+            np.take(self._table[:, 0], pixels, out=out, mode="clip")
+            return
+        for channel in range(channels):
+            np.take(self._table[:, channel], pixels[:, :, channel], out=out[:, :, channel], mode="clip")
+
+
+def byte_table(prep: ImagePrep, tensor: TensorSpec) -> Tensor:
+    """Return what each byte becomes in the input: (256, 1) or (256, channels) of the tensor's dtype.
+
+    ``(byte - mean) / std``, then for a quantised tensor ``round(real / scale) + zero_point``, saturated, with
+    ties rounded away from zero as TFLite's QUANTIZE does. An integer tensor with no scale takes plain bytes.
+    """
+    real = (_BYTES[:, None] - np.array(prep.mean)[None, :]) / np.array(prep.std)[None, :]
+    dtype = np.dtype(tensor.dtype)
+    if dtype.kind == "f":
+        return np.ascontiguousarray(real.astype(dtype))
+    if tensor.quantised:
+        steps = real / tensor.scale
+        stored = np.trunc(steps + np.copysign(0.5, steps)) + tensor.zero_point
+    else:
+        stored = np.rint(real)
+    limits = np.iinfo(dtype)
+    return np.ascontiguousarray(np.clip(stored, limits.min, limits.max).astype(dtype))
+
+
+def prepare_bytes(frame: Frame, prep: ImagePrep) -> Pixels:
+    """Resize and convert ``frame``, without normalising: (height, width, channels) uint8 in ``prep.colour`` order."""
+    plain = ImagePrep(
+        prep.width, prep.height, prep.colour, prep.resize, prep.crop_fraction, prep.interpolation, prep.pad
+    )
+    shape = (1, prep.height, prep.width, prep.channels)
+    target = np.empty(shape, np.uint8)
+    Preparer(plain, TensorSpec("image", shape, "uint8")).write(frame, target)
+    image: Pixels = target[0]
+    return image
+
+
+def normalise(pixels: Pixels, prep: ImagePrep) -> Tensor:
+    """Return ``(pixel - mean) / std`` of prepared bytes: float32, the shape of ``pixels`` (…, channels)."""
+    table = byte_table(prep, TensorSpec("image", (1, prep.height, prep.width, prep.channels), "float32"))
+    if table.shape[1] == 1:
+        return table[:, 0][pixels]
+    return np.stack([table[:, channel][pixels[..., channel]] for channel in range(table.shape[1])], axis=-1)
+
+
+def check_colour(prep: ImagePrep, channels: int) -> bool:
+    """Tell whether an input with ``channels`` values per pixel can hold ``prep.colour``."""
+    return channels == (1 if prep.colour is Colour.GRAY else 3)

@@ -1,0 +1,122 @@
+"""The terminal: progress on stderr, the answer on stdout, tables and colours. The only importer of rich."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+from device_runtime.contract.decode import dumps
+from device_runtime.contract.events import Event, Events, Notice, Progress, Step
+
+_REFRESH_S = 0.1
+
+
+@contextmanager
+def progress() -> Iterator[Events]:
+    """Show a job's events on stderr while it runs: a live line on a terminal, plain lines in a file."""
+    subscriber = _Terminal() if sys.stderr.isatty() else _Log()
+    try:
+        yield subscriber
+    finally:
+        subscriber.close()
+
+
+def answer(text: str) -> None:
+    """Print a command's answer for people to stdout."""
+    click.echo(text)
+
+
+def answer_json(value: object) -> None:
+    """Print a command's answer as stdout's one JSON document."""
+    click.echo(dumps(value), nl=False)
+
+
+def warn(message: str) -> None:
+    """Print a warning to stderr."""
+    click.echo(click.style("warning: ", fg="yellow") + message, err=True)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[int] = ()) -> None:
+    """Print a table to stdout; the columns with the indices in ``right`` are right-aligned."""
+    from rich import box  # noqa: PLC0415 - 60 ms, only for those who print a table
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        view.add_column(column, justify="right" if index in right else "left", overflow="fold")
+    for row in rows:
+        view.add_row(*[str(cell) for cell in row])
+    width = None if sys.stdout.isatty() else 160
+    Console(highlight=False, markup=False, width=width).print(view)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people: ``402 KB``, ``3.9 MB`` (powers of 1000, as disks are sold)."""
+    if count < 1000:
+        return f"{count} B"
+    for unit, factor in (("KB", 1e3), ("MB", 1e6)):
+        if count < 1000 * factor:
+            value = count / factor
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{count / 1e9:.2f} GB"
+
+
+class _Log:
+    """Events as plain lines; progress is left out."""
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Step):
+            click.echo(f"· {event.title}", err=True)
+        elif isinstance(event, Notice):
+            _notice(event)
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+class _Terminal:
+    """Events as lines, with one live line for the progress of the current step."""
+
+    def __init__(self) -> None:
+        self._live = False
+        self._shown_at = 0.0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            self._show(event)
+            return
+        self._clear()
+        if isinstance(event, Step):
+            click.echo(click.style("· ", fg="cyan") + event.title, err=True)
+        else:
+            _notice(event)
+
+    def close(self) -> None:
+        """Remove the live line."""
+        self._clear()
+
+    def _show(self, event: Progress) -> None:
+        now = time.monotonic()
+        if now - self._shown_at < _REFRESH_S:
+            return
+        self._shown_at = now
+        of = f" of {event.total}" if event.total is not None else ""
+        click.echo(f"\r\x1b[2K  {event.done}{of} {event.unit}", nl=False, err=True)
+        self._live = True
+
+    def _clear(self) -> None:
+        if self._live:
+            click.echo("\r\x1b[2K", nl=False, err=True)
+            self._live = False
+
+
+def _notice(event: Notice) -> None:
+    if event.severity == "warning":
+        warn(event.message)
+    else:
+        click.echo(f"  {event.message}", err=True)
