@@ -1,0 +1,111 @@
+"""What a conversion is asked for, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional
+
+from device_runtime.contract.model import BoxFormat, Colour, Interpolation, ModelSpec, Resize
+
+
+@dataclass(frozen=True)
+class PrepOptions:
+    """What the user says of the preparation; None is left to the model, to its metadata or to the default.
+
+    ``mean`` and ``std`` are in pixel units (0–255), see ``ImagePrep``.
+    """
+
+    resize: Optional[Resize] = None
+    crop_fraction: Optional[float] = None
+    interpolation: Optional[Interpolation] = None
+    pad: Optional[int] = None
+    colour: Optional[Colour] = None
+    mean: Optional[tuple[float, ...]] = None
+    std: Optional[tuple[float, ...]] = None
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """What the user says of the task; None is left to the model, to its metadata or to the default."""
+
+    name: Optional[str] = None
+    decoder: Optional[str] = None
+    score_threshold: Optional[float] = None
+    max_items: Optional[int] = None
+    iou_threshold: Optional[float] = None
+    box_format: Optional[BoxFormat] = None
+    label_offset: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class ConvertRequest:
+    """A trained model, and what is wanted of it.
+
+    ``calibration`` is a folder of pictures, the representative data set; ``samples`` of them, chosen by ``seed``,
+    calibrate the quantised ranges and compare the result with the source model.
+    """
+
+    source: Path
+    output: Path
+    recipe: str = "static-int8"
+    calibration: Optional[Path] = None
+    labels: Optional[Path] = None
+    prep: PrepOptions = field(default_factory=PrepOptions)
+    task: TaskOptions = field(default_factory=TaskOptions)
+    samples: int = 100
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class OutputParity:
+    """How one output of the converted model differs from the source model's, over all samples.
+
+    ``snr_db`` is 10 log10(signal power / error power); ``cosine`` the mean cosine of the flattened outputs;
+    ``worst_abs`` the largest difference of a value.
+    """
+
+    name: str
+    snr_db: float
+    cosine: float
+    worst_abs: float
+
+
+@dataclass(frozen=True)
+class WorstSample:
+    """A picture on which the two models differ much. ``error`` is 1 - cosine over all outputs."""
+
+    picture: str
+    error: float
+    source_says: str
+    converted_says: str
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """The converted file, loaded and run by the board's own code, against the source model.
+
+    ``agreement`` is the share (0–1) of samples on which both give the same answer: the same best class, or for a
+    detector the same objects (class equal and IoU ≥ 0.5, F1 over all samples).
+    """
+
+    samples: int
+    agreement: float
+    outputs: tuple[OutputParity, ...]
+    worst: tuple[WorstSample, ...]
+
+
+@dataclass(frozen=True)
+class ConversionResult:
+    """A finished conversion: the files are written, and were verified as written."""
+
+    tflite: Path
+    spec_path: Path
+    spec: ModelSpec
+    recipe: str
+    source_bytes: int
+    float_bytes: int
+    tflite_bytes: int
+    parity: Optional[ParityReport]
+    skipped_pictures: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
