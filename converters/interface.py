@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional
 
 from device_runtime.contract.model import BoxFormat, Colour, Interpolation, ModelSpec, Resize
 
@@ -16,26 +15,26 @@ class PrepOptions:
     ``mean`` and ``std`` are in pixel units (0–255), see ``ImagePrep``.
     """
 
-    resize: Optional[Resize] = None
-    crop_fraction: Optional[float] = None
-    interpolation: Optional[Interpolation] = None
-    pad: Optional[int] = None
-    colour: Optional[Colour] = None
-    mean: Optional[tuple[float, ...]] = None
-    std: Optional[tuple[float, ...]] = None
+    resize: Resize | None = None
+    crop_fraction: float | None = None
+    interpolation: Interpolation | None = None
+    pad: int | None = None
+    colour: Colour | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
 class TaskOptions:
     """What the user says of the task; None is left to the model, to its metadata or to the default."""
 
-    name: Optional[str] = None
-    decoder: Optional[str] = None
-    score_threshold: Optional[float] = None
-    max_items: Optional[int] = None
-    iou_threshold: Optional[float] = None
-    box_format: Optional[BoxFormat] = None
-    label_offset: Optional[int] = None
+    name: str | None = None
+    decoder: str | None = None
+    score_threshold: float | None = None
+    max_items: int | None = None
+    iou_threshold: float | None = None
+    box_format: BoxFormat | None = None
+    label_offset: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,8 @@ class ConvertRequest:
     source: Path
     output: Path
     recipe: str = "static-int8"
-    calibration: Optional[Path] = None
-    labels: Optional[Path] = None
+    calibration: Path | None = None
+    labels: Path | None = None
     prep: PrepOptions = field(default_factory=PrepOptions)
     task: TaskOptions = field(default_factory=TaskOptions)
     samples: int = 100
@@ -106,6 +105,6 @@ class ConversionResult:
     source_bytes: int
     float_bytes: int
     tflite_bytes: int
-    parity: Optional[ParityReport]
+    parity: ParityReport | None
     skipped_pictures: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

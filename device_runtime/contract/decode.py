@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import enum
 import json
+import types
 import typing
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
@@ -15,6 +16,7 @@ from device_runtime.files import refused
 
 T = TypeVar("T")
 Unknown = Literal["ignore", "error"]
+_UNIONS = (Union, getattr(types, "UnionType", Union))  # X | None has a type of its own from Python 3.10 on
 
 
 def decode(kind: type[T], data: object, where: str, *, unknown: Unknown = "ignore") -> T:
@@ -86,7 +88,7 @@ def suggestion(word: str, known: typing.Iterable[str]) -> str:
 
 def _value(kind: Any, data: object, where: str, unknown: Unknown) -> object:
     origin = typing.get_origin(kind)
-    if origin is Union:
+    if origin in _UNIONS:
         inner = [option for option in typing.get_args(kind) if option is not type(None)]
         return None if data is None else _value(inner[0], data, where, unknown)
     if origin is tuple:

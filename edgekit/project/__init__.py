@@ -1,0 +1,1 @@
+"""A user's project: its ``edgekit.toml``, and the samples that new projects start from."""

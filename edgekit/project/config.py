@@ -1,0 +1,192 @@
+"""The project file ``edgekit.toml``: found, read strictly, with every path made absolute."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from converters.interface import PrepOptions, TaskOptions
+from device_runtime.contract.decode import decode
+from device_runtime.contract.manifest import ServiceSpec
+from device_runtime.contract.model import BoxFormat, Colour, Interpolation, Resize
+from device_runtime.errors import BadFileError, UsageError
+from device_runtime.files import refused
+
+FILE_NAME = "edgekit.toml"
+
+
+@dataclass(frozen=True)
+class ProjectTable:
+    """``[project]``: what the application is called."""
+
+    name: str
+    version: str = "0.1.0"
+
+
+@dataclass(frozen=True)
+class ModelTable:
+    """``[model]``: the trained model and how to quantise it. Paths are relative to the file."""
+
+    source: str
+    recipe: str = "static-int8"
+    calibration: str | None = None
+    labels: str | None = None
+    output: str | None = None
+
+
+@dataclass(frozen=True)
+class PrepTable:
+    """``[prep]``: how pictures were prepared when the model was trained."""
+
+    resize: Resize | None = None
+    crop_fraction: float | None = None
+    interpolation: Interpolation | None = None
+    pad: int | None = None
+    colour: Colour | None = None
+    normalise: str | None = None
+
+    def options(self) -> PrepOptions:
+        """Return the same as the converters take it. Raises UsageError for an unknown ``normalise``."""
+        from converters.normalise import parse_normalise  # noqa: PLC0415 - only for those who convert
+
+        mean, std = parse_normalise(self.normalise) if self.normalise is not None else (None, None)
+        return PrepOptions(self.resize, self.crop_fraction, self.interpolation, self.pad, self.colour, mean, std)
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """``[task]``: what the outputs mean."""
+
+    name: str | None = None
+    decoder: str | None = None
+    score_threshold: float | None = None
+    max_items: int | None = None
+    iou_threshold: float | None = None
+    box_format: BoxFormat | None = None
+    label_offset: int | None = None
+
+    def options(self) -> TaskOptions:
+        """Return the same as the converters take it."""
+        return TaskOptions(
+            self.name,
+            self.decoder,
+            self.score_threshold,
+            self.max_items,
+            self.iou_threshold,
+            self.box_format,
+            self.label_offset,
+        )
+
+
+@dataclass(frozen=True)
+class BundleTable:
+    """``[bundle]``: the file to write, and the boards that it is for."""
+
+    output: str | None = None
+    boards: tuple[str, ...] = ("local",)
+
+
+@dataclass(frozen=True)
+class DemoTable:
+    """``[demo]``: where demo and bench take frames from, on this machine."""
+
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class ProjectFile:
+    """The whole file."""
+
+    project: ProjectTable
+    model: ModelTable
+    prep: PrepTable = field(default_factory=PrepTable)
+    task: TaskTable = field(default_factory=TaskTable)
+    bundle: BundleTable = field(default_factory=BundleTable)
+    service: ServiceSpec = field(default_factory=ServiceSpec)
+    demo: DemoTable = field(default_factory=DemoTable)
+    targets: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project file and where it lies."""
+
+    path: Path
+    file: ProjectFile
+
+    @property
+    def folder(self) -> Path:
+        """The folder that all paths in the file are relative to."""
+        return self.path.parent
+
+    @property
+    def source(self) -> Path:
+        """The trained model."""
+        return self.folder / self.file.model.source
+
+    @property
+    def tflite(self) -> Path:
+        """The converted model; beside it, with suffix ``.json``, its ModelSpec."""
+        return self.folder / (self.file.model.output or f"out/{self.file.project.name}.tflite")
+
+    @property
+    def calibration(self) -> Path | None:
+        """The folder of calibration pictures."""
+        return self.folder / self.file.model.calibration if self.file.model.calibration else None
+
+    @property
+    def labels(self) -> Path | None:
+        """The label file."""
+        return self.folder / self.file.model.labels if self.file.model.labels else None
+
+    @property
+    def bundle(self) -> Path:
+        """The bundle to write and to deploy."""
+        named = self.file.project
+        return self.folder / (self.file.bundle.output or f"out/{named.name}-{named.version}.edgekit")
+
+    def source_of_frames(self, spec: str) -> str:
+        """Return a frame source with its path relative to the file made absolute (``file:clip.mp4``)."""
+        scheme, _, rest = spec.partition(":")
+        return f"{scheme}:{self.folder / rest}" if scheme in ("file", "dir") else spec
+
+
+def read_project(path: Path) -> Project:
+    """Read one ``edgekit.toml``.
+
+    Raises:
+        BadFileError: it is not TOML, has an unknown or a missing key, or a value does not fit.
+        EdgeError: it cannot be read.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise refused(error, path, "read") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadFileError(f"{path}: not TOML: {error}") from error
+    return Project(path.absolute(), decode(ProjectFile, data, str(path), unknown="error"))
+
+
+def find_project(start: Path) -> Project | None:
+    """Return the project of ``start`` or of the nearest folder above it, or None."""
+    for folder in (start.absolute(), *start.absolute().parents):
+        if (folder / FILE_NAME).is_file():
+            return read_project(folder / FILE_NAME)
+    return None
+
+
+def load_project(start: Path) -> Project:
+    """Return the project that ``start`` is in.
+
+    Raises:
+        UsageError: there is none.
+        BadFileError: its file is wrong.
+    """
+    project = find_project(start)
+    if project is None:
+        raise UsageError(
+            f"no {FILE_NAME} in {start.absolute()} or above it, and no file was named",
+            hint="name the file, or start with: edgekit new my-app --sample belt",
+        )
+    return project
