@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from device_runtime.contract.model import Colour, ImagePrep, Interpolation, TensorSpec
+from device_runtime.contract.model import ImagePrep, Interpolation, TensorSpec
 from device_runtime.vision.colour import convert
 from device_runtime.vision.frame import Frame, Pixels, Tensor
 from device_runtime.vision.placement import Placement, plan_placement
@@ -84,17 +84,10 @@ class Preparer:
         rows = slice(placement.top, placement.top + placement.height)
         window = out[rows, placement.left : placement.left + placement.width]
         plane = window[:, :, 0] if self.prep.channels == 1 else window
-        # cv2 writes into dst only when it is contiguous and of the right type; a padded window is not.
-        direct = not padded
         if frame.colour is self.prep.colour:
-            resized = self._resize(source, placement, plane if direct else None)
-            if not direct:
-                plane[...] = resized
+            self._resize(source, placement, plane)
         else:
-            resized = self._resize(source, placement, None)
-            converted = convert(resized, frame.colour, self.prep.colour, plane if direct else None)
-            if not direct:
-                plane[...] = converted
+            convert(self._resize(source, placement, None), frame.colour, self.prep.colour, plane)
 
     def _resize(self, source: Pixels, placement: Placement, out: Pixels | None) -> Pixels:
         size = (placement.width, placement.height)
@@ -112,12 +105,14 @@ class Preparer:
         return out
 
     def _look_up(self, pixels: Pixels, out: Tensor) -> None:
-        channels = self._table.shape[1]
-        if channels == 1:
-            np.take(self._table[:, 0], pixels, out=out, mode="clip")
+        """Write each byte's entry of the table into ``out``; both are (height, width, channels)."""
+        if out.dtype == np.float16:  # cv2.LUT has no half floats
+            for channel in range(pixels.shape[2]):
+                column = self._table[:, channel % self._table.shape[1]]
+                np.take(column, pixels[:, :, channel], out=out[:, :, channel], mode="clip")
             return
-        for channel in range(channels):
-            np.take(self._table[:, channel], pixels[:, :, channel], out=out[:, :, channel], mode="clip")
+        flat = pixels.shape[2] == 1
+        cv2.LUT(pixels[:, :, 0] if flat else pixels, self._table[None], dst=out[:, :, 0] if flat else out)
 
 
 def byte_table(prep: ImagePrep, tensor: TensorSpec) -> Tensor:
@@ -157,8 +152,3 @@ def normalise(pixels: Pixels, prep: ImagePrep) -> Tensor:
     if table.shape[1] == 1:
         return table[:, 0][pixels]
     return np.stack([table[:, channel][pixels[..., channel]] for channel in range(table.shape[1])], axis=-1)
-
-
-def check_colour(prep: ImagePrep, channels: int) -> bool:
-    """Tell whether an input with ``channels`` values per pixel can hold ``prep.colour``."""
-    return channels == (1 if prep.colour is Colour.GRAY else 3)
