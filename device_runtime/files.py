@@ -15,32 +15,54 @@ from device_runtime.errors import EdgeError
 _CHUNK_BYTES = 1 << 20
 
 
+class Replacement:
+    """A temporary file beside ``path`` that becomes it, or vanishes.
+
+    The temporary name keeps ``path``'s suffix, because encoders choose their format by it. An existing ``path`` is
+    untouched until the new content is complete and on the disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Make the temporary file. Raises EdgeError when the folder is missing or not writable, or the disk is full."""
+        self.path = path
+        try:
+            handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+            os.close(handle)
+        except OSError as error:
+            raise refused(error, path, "write") from error
+        self.temporary = Path(name)
+
+    def commit(self) -> None:
+        """Flush the temporary file and give it its name. Raises EdgeError when the disk refuses."""
+        try:
+            _settle(self.temporary)
+            self.temporary.replace(self.path)
+            sync_folder(self.path.parent)
+        except OSError as error:
+            self.discard()
+            raise refused(error, self.path, "write") from error
+
+    def discard(self) -> None:
+        """Remove the temporary file, if it is still there."""
+        with contextlib.suppress(OSError):
+            self.temporary.unlink()
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it becomes ``path``, otherwise it is removed.
 
-    The temporary name keeps ``path``'s suffix, because encoders choose their format by it. An existing ``path``
-    is untouched until the new content is complete and on the disk.
-
     Raises:
         EdgeError: the folder is missing or not writable, or the disk is full.
     """
+    replacement = Replacement(path)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise refused(error, path, "write") from error
-    temporary = Path(name)
-    try:
-        yield temporary
-        _settle(temporary)
-        temporary.replace(path)
-        sync_folder(path.parent)
+        yield replacement.temporary
+        replacement.commit()
     except OSError as error:
         raise refused(error, path, "write") from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        replacement.discard()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -45,18 +45,25 @@ RELEASE_GOLDEN = "golden"
 
 @dataclass(frozen=True)
 class BlobRef:
-    """One blob of a bundle: what it is for, its digest (``sha256:<64 hex>``), size in bytes and file name."""
+    """One blob of a bundle: what it is for, its digest (``sha256:<64 hex>``), size in bytes and file name.
+
+    A wheel also says how many ``files`` it unpacks to and their ``unpacked_size`` in bytes: an installer stops at the
+    first byte beyond.
+    """
 
     role: str
     digest: str
     size: int
     name: str
+    unpacked_size: int = 0
+    files: int = 0
 
     def __post_init__(self) -> None:
         if not _DIGEST.fullmatch(self.digest):
             raise ValueError(f"digest of {self.name!r}: expected sha256:<64 hex digits>, got {self.digest!r}")
-        if self.size < 0:
-            raise ValueError(f"size of {self.name!r}: expected 0 or more, got {self.size}")
+        for label, count in (("size", self.size), ("unpacked_size", self.unpacked_size), ("files", self.files)):
+            if count < 0:
+                raise ValueError(f"{label} of {self.name!r}: expected 0 or more, got {count}")
         if not self.name or "/" in self.name or self.name in (".", "..") or "\0" in self.name:
             raise ValueError(f"name: expected a plain file name, got {self.name!r}")
 
@@ -68,7 +75,7 @@ class BlobRef:
 
 @dataclass(frozen=True)
 class Compat:
-    """What a board must be. ``any`` fits all; ``bytes_needed`` is the free space that an installation takes.
+    """What a board must be. ``any`` fits all; ``bytes_needed`` is the free space that a first installation takes.
 
     ``sequence`` grows with each bundle of a product, so that a board can refuse to go back unasked.
     """
@@ -94,8 +101,8 @@ class ServiceSpec:
 class GoldenSpec:
     """How far a board's outputs may be from the host's, for ``count`` recorded samples.
 
-    Measured: int8 outputs of x86-64 and arm64 differed by up to 3 steps on one model of three; so quantised outputs
-    may differ by ``tolerance_steps`` with the same best class, and beyond that the cosine must reach ``min_cosine``.
+    A quantised output may differ by ``tolerance_steps`` and must have the same best value (measured: int8 outputs of
+    x86-64 and arm64 differed by up to 3 steps on one model of three); a float output must reach ``min_cosine``.
     """
 
     count: int = 0

@@ -1,0 +1,156 @@
+"""``python -m device_runtime run | check | bench | install``: the board's own command line, argparse only."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from device_runtime import __version__
+from device_runtime.contract.decode import dumps, encode, read_json
+from device_runtime.contract.model import ModelSpec
+from device_runtime.errors import EdgeError, Interrupted, UsageError
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; return its exit code (the same codes as ``edgekit``'s)."""
+    if arguments[:1] == ["install"]:
+        from device_runtime.install.__main__ import main as install  # noqa: PLC0415 - it needs nothing of the rest
+
+        return install(arguments[1:])
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        document = options.run(options)
+    except (KeyboardInterrupt, Interrupted):
+        return _report(Interrupted("interrupted"), as_json=options.json)
+    except BrokenPipeError:
+        return 0
+    except EdgeError as error:
+        return _report(error, as_json=options.json)
+    if options.json:
+        print(dumps(document), end="")  # noqa: T201 - stdout is the answer
+    return 130 if isinstance(document, dict) and document.get("interrupted") else 0
+
+
+def _run(options: argparse.Namespace) -> Any:
+    from device_runtime.cameras.sources import open_camera  # noqa: PLC0415 - each command loads what it needs
+    from device_runtime.loop import Limits, run_loop  # noqa: PLC0415
+    from device_runtime.predictor import Predictor  # noqa: PLC0415
+    from device_runtime.sinks.jsonl import JsonLines  # noqa: PLC0415
+
+    model, spec, service, _ = _what(options)
+    source = options.source or service.get("source", "v4l2:0")
+    camera = open_camera(source)
+    predictor = Predictor(model, spec, options.engine or service.get("engine", "auto"), _threads(options, service))
+    sinks = [] if options.json else [JsonLines(sys.stdout)]
+    summary = run_loop(camera, predictor.predict, sinks, Limits(options.frames, options.duration))
+    figures = {"frames": summary.frames, "dropped": summary.dropped, "fps": round(summary.fps, 2)}
+    print(f"{summary.frames} frames, {summary.dropped} dropped, {summary.fps:.1f} fps", file=sys.stderr)  # noqa: T201
+    return {**figures, "seconds": summary.seconds, "interrupted": summary.interrupted}
+
+
+def _check(options: argparse.Namespace) -> Any:
+    from device_runtime.check import check_release  # noqa: PLC0415
+    from device_runtime.release import read_release  # noqa: PLC0415
+
+    report = check_release(read_release(options.release), options.engine or "auto")
+    if not options.json:
+        print(  # noqa: T201
+            f"ok: {report.samples} goldens, at most {report.worst_steps} steps off, cosine {report.min_cosine:.6f}"
+        )
+    return report
+
+
+def _bench(options: argparse.Namespace) -> Any:
+    from device_runtime.bench import BenchRequest, run_bench  # noqa: PLC0415
+
+    model, spec, service, release = _what(options)
+    report = run_bench(
+        BenchRequest(
+            model,
+            spec,
+            options.source or service.get("source", "synthetic:pattern"),
+            options.duration,
+            options.engine or service.get("engine", "auto"),
+            _threads(options, service),
+            release,
+        )
+    )
+    if not options.json:
+        for stage, stats in report.stages.items():
+            print(f"{stage:8} p50 {stats.p50:8.3f} ms   mean {stats.mean:8.3f} ms")  # noqa: T201
+        print(f"{report.fps:.1f} fps, {report.frames} frames")  # noqa: T201
+    return report
+
+
+def _what(options: argparse.Namespace) -> tuple[Path, ModelSpec, dict[str, Any], str | None]:
+    """Return the model, its spec, the service's settings and the release's name."""
+    if options.release:
+        from device_runtime.release import read_release  # noqa: PLC0415
+
+        release = read_release(options.release)
+        return release.model, release.spec, encode(release.service), release.name
+    if not options.model:
+        raise UsageError("expected --release DIR or --model FILE")
+    spec = read_json(ModelSpec, options.spec or options.model.with_suffix(".json"))
+    return options.model, spec, {}, None
+
+
+def _threads(options: argparse.Namespace, service: dict[str, Any]) -> int:
+    return int(options.threads or service.get("threads", 1))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m device_runtime", description="edgekit on the board")
+    parser.add_argument("--version", action="version", version=f"edgekit device runtime {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run a model on camera frames; predictions are JSON lines on stdout")
+    run.add_argument("--frames", type=int, help="end after so many frames")
+    run.add_argument("--duration", type=float, help="end after so many seconds")
+    run.set_defaults(run=_run)
+
+    check = commands.add_parser("check", help="load a release's model and compare its answers with the goldens")
+    check.add_argument("--release", type=Path, required=True, metavar="DIR")
+    check.add_argument("--engine", help="auto, litert or tflite-runtime")
+    check.add_argument("--json", action="store_true", help="print one JSON document")
+    check.set_defaults(run=_check)
+
+    bench = commands.add_parser("bench", help="measure latency, stage by stage")
+    bench.add_argument("--duration", type=float, default=10.0, help="seconds to measure, after the warm-up")
+    bench.set_defaults(run=_bench)
+
+    for command in (run, bench):
+        command.add_argument("--release", type=Path, metavar="DIR", help="an installed release")
+        command.add_argument("--model", type=Path, metavar="FILE", help="a .tflite file instead")
+        command.add_argument("--spec", type=Path, metavar="FILE", help="its ModelSpec (default: beside it, .json)")
+        command.add_argument("--source", help="v4l2:0, file:clip.mp4, dir:pictures, synthetic:belt")
+        command.add_argument("--engine", help="auto, litert or tflite-runtime")
+        command.add_argument("--threads", type=int, help="CPU threads for one inference")
+        command.add_argument("--json", action="store_true", help="print one JSON document")
+    commands.add_parser("install", help="the installer: see python -m device_runtime install --help", add_help=False)
+    return parser
+
+
+def _report(error: EdgeError, *, as_json: bool) -> int:
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201
+    if as_json:
+        facts = {"code": error.code, "message": str(error), "hint": error.hint, "exit_code": error.exit_code}
+        print(json.dumps({"error": facts}, indent=2))  # noqa: T201
+    return error.exit_code
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    del number, frame
+    raise Interrupted("terminated")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

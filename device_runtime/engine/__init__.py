@@ -1,0 +1,1 @@
+"""What runs a ``.tflite`` file: one interface, two interpreters, chosen by what is installed."""

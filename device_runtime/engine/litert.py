@@ -1,0 +1,178 @@
+"""TFLite interpreters: LiteRT, and the older tflite-runtime. The only importer of either."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from device_runtime.contract.model import TensorSpec
+from device_runtime.engine.interface import Engine
+from device_runtime.errors import ModelError, UnfitError, UsageError
+from device_runtime.files import refused
+from device_runtime.vision.frame import Tensor
+
+ENGINES = {"litert": ("ai_edge_litert", "ai-edge-litert"), "tflite-runtime": ("tflite_runtime", "tflite-runtime")}
+"""Engine names: the module and the distribution of each, the preferred one first."""
+
+_TFLITE_MAGIC = b"TFL3"
+
+
+def installed_engines() -> list[str]:
+    """Return the names of the engines that this Python has, the preferred one first."""
+    return [name for name, (module, _) in ENGINES.items() if importlib.util.find_spec(module)]
+
+
+def open_engine(model: Path, engine: str = "auto", threads: int = 1) -> Engine:
+    """Load a ``.tflite`` file and allocate its tensors.
+
+    Args:
+        model: the file.
+        engine: ``auto`` (the preferred one that is installed), ``litert`` or ``tflite-runtime``.
+        threads: how many CPU threads one invocation may use.
+
+    Raises:
+        UnfitError: the engine is not installed, or not with a NumPy that it works with.
+        ModelError: the file is not a TFLite model, or the engine cannot run it.
+        EdgeError: the file cannot be read.
+    """
+    return TfliteEngine(model, _choose(engine), threads)
+
+
+class TfliteEngine:
+    """A model in a TFLite ``Interpreter``; see ``interface.Engine``.
+
+    ``Interpreter`` and not ``CompiledModel``: the latter's ``run`` holds Python's global lock (measured with
+    ai-edge-litert 2.3), so that capture would stand still while the model runs.
+    """
+
+    def __init__(self, model: Path, name: str, threads: int) -> None:
+        if threads < 1:
+            raise UsageError(f"threads: expected 1 or more, got {threads}")
+        _check_magic(model)
+        module, distribution = ENGINES[name]
+        self.name = name
+        self.version = importlib.metadata.version(distribution)
+        self.threads = threads
+        self._model = model
+        self._interpreter, log = self._load(module)
+        self.delegate = "xnnpack" if "XNNPACK" in log else "none"
+        self._input_details = self._interpreter.get_input_details()
+        self._output_details = self._interpreter.get_output_details()
+        self.inputs = tuple(self._describe(detail) for detail in self._input_details)
+        self.outputs = tuple(self._describe(detail) for detail in self._output_details)
+        # The function objects are kept, the views are not: an arena may move between invocations.
+        self._views = [self._interpreter.tensor(detail["index"]) for detail in self._input_details]
+
+    def input_view(self, index: int = 0) -> Tensor:
+        """Return the memory of an input tensor, to be written into and dropped before ``invoke``."""
+        view: Tensor = self._views[index]()
+        return view
+
+    def invoke(self) -> None:
+        """Run the model. Raises ModelError when an operator fails."""
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise ModelError(f"{self._model}: the model fails when it runs on {self.name}: {_first(error)}") from error
+
+    def output(self, index: int) -> Tensor:
+        """Return a copy of an output tensor, in its stored dtype."""
+        tensor: Tensor = self._interpreter.get_tensor(self._output_details[index]["index"])
+        return tensor
+
+    def _load(self, module: str) -> tuple[Any, str]:
+        with _captured_stderr() as log:
+            try:
+                interpreters = importlib.import_module(f"{module}.interpreter")
+                made = interpreters.Interpreter(model_path=str(self._model), num_threads=self.threads)
+                made.allocate_tensors()
+            except (RuntimeError, ValueError) as error:
+                raise ModelError(
+                    f"{self._model}: {self.name} {self.version} cannot load the model: {_first(error)}",
+                    hint=f"see its operators: edgekit inspect {self._model}",
+                ) from error
+            log.seek(0)
+            return made, log.read().decode(errors="replace")
+
+    def _describe(self, detail: dict[str, Any]) -> TensorSpec:
+        quantisation = detail["quantization_parameters"]
+        single = len(quantisation["scales"]) == 1
+        dtype = np.dtype(detail["dtype"]).name
+        try:
+            return TensorSpec(
+                str(detail["name"]),
+                tuple(int(side) for side in detail["shape"]),
+                dtype,
+                float(quantisation["scales"][0]) if single else 0.0,
+                int(quantisation["zero_points"][0]) if single else 0,
+            )
+        except ValueError as error:
+            raise ModelError(f"{self._model}: {error}") from error
+
+
+def _choose(engine: str) -> str:
+    present = installed_engines()
+    if engine != "auto" and engine not in ENGINES:
+        raise UsageError(f"engine: expected auto, {' or '.join(ENGINES)}, got {engine!r}")
+    if engine == "auto" and present:
+        engine = present[0]
+    if engine not in present:
+        wanted = "no engine" if engine == "auto" else f"engine {engine}"
+        package = ENGINES["litert" if engine == "auto" else engine][1]
+        missing = "is" if engine == "auto" else "is not"
+        raise UnfitError(
+            f"{wanted} {missing} installed for {sys.executable}", hint=f"{sys.executable} -m pip install {package}"
+        )
+    if engine == "tflite-runtime" and int(np.__version__.split(".")[0]) >= 2:
+        # It imports, and then crashes the process when an Interpreter is made.
+        raise UnfitError(
+            f"engine tflite-runtime needs numpy < 2, got {np.__version__}",
+            hint=f'{sys.executable} -m pip install "numpy<2"',
+        )
+    return engine
+
+
+def _check_magic(model: Path) -> None:
+    """Refuse what is certainly not a TFLite file before native code reads it."""
+    try:
+        with model.open("rb") as stream:
+            head = stream.read(8)
+    except FileNotFoundError as error:
+        raise ModelError(f"no such model: {model}") from error
+    except OSError as error:
+        raise refused(error, model, "read") from error
+    if head[4:8] != _TFLITE_MAGIC:
+        got = "an empty file" if not head else f"{head[4:8]!r}"
+        raise ModelError(
+            f"{model}: expected a TFLite model ({_TFLITE_MAGIC!r} at byte 4), got {got}",
+            hint="a trained model becomes one by: edgekit convert MODEL",
+        )
+
+
+def _first(error: Exception) -> str:
+    """The first line of a native error message; the rest repeats it."""
+    return str(error).strip().split("\n")[0]
+
+
+@contextlib.contextmanager
+def _captured_stderr() -> Iterator[BinaryIO]:
+    """Catch what native code writes to stderr while a model loads: its chatter is not the user's."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield log
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -1,0 +1,102 @@
+"""What this machine is and how it is doing, as far as it tells."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import resource
+import shutil
+import subprocess
+from pathlib import Path
+
+from device_runtime.contract.bench import MachineState
+
+_THROTTLED_NOW = {
+    0: "under-voltage",
+    1: "frequency capped",
+    2: "throttled",
+    3: "soft temperature limit",
+}
+"""Bits of ``vcgencmd get_throttled`` for the present; 16–19 say the same since boot (Raspberry Pi documentation)."""
+
+_SINCE_BOOT_SHIFT = 16
+
+
+def read_machine() -> MachineState:
+    """Read what the machine tells; what it does not tell is None."""
+    return MachineState(
+        cpu=_cpu_model(),
+        machine=platform.machine(),
+        cores=os.cpu_count() or 1,
+        kernel=platform.release(),
+        python=platform.python_version(),
+        memory_bytes=_memory_bytes(),
+        board=_text("/sys/firmware/devicetree/base/model"),
+        governor=_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        frequency_mhz=_scaled("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", 1e3),
+        temperature_c=_scaled("/sys/class/thermal/thermal_zone0/temp", 1e3),
+        throttled=_throttled_bits(),
+        load_1min=os.getloadavg()[0],
+    )
+
+
+def throttling(before: MachineState, after: MachineState) -> list[str]:
+    """Name what slowed the machine down between two readings, or does so now.
+
+    The bits since boot are sticky: only those that appeared count.
+    """
+    if before.throttled is None or after.throttled is None:
+        return []
+    appeared = (after.throttled & ~before.throttled) >> _SINCE_BOOT_SHIFT
+    now = before.throttled | after.throttled
+    return [name for bit, name in _THROTTLED_NOW.items() if (now | appeared) & (1 << bit)]
+
+
+def peak_rss_bytes() -> int:
+    """Return the largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts KiB
+
+
+def _cpu_model() -> str:
+    fields: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, colon, value = line.partition(":")
+            if colon:
+                fields.setdefault(key.strip(), value.strip())
+    # x86 says "model name"; arm64 kernels give numbers, and the board's name under "Model".
+    return fields.get("model name") or fields.get("Model") or platform.processor() or platform.machine()
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None
+
+
+def _text(path: str) -> str | None:
+    try:
+        return Path(path).read_text().strip("\0\n ") or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _scaled(path: str, factor: float) -> float | None:
+    text = _text(path)
+    try:
+        return float(text) / factor if text is not None else None
+    except ValueError:
+        return None
+
+
+def _throttled_bits() -> int | None:
+    tool = shutil.which("vcgencmd")
+    if tool is None:
+        return None
+    try:
+        answer = subprocess.run([tool, "get_throttled"], capture_output=True, text=True, timeout=5, check=True)
+        return int(answer.stdout.strip().partition("=")[2], 16)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None

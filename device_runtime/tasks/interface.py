@@ -1,0 +1,70 @@
+"""What a decoder gives, and how its answer becomes a prediction's items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from device_runtime.contract.model import ModelSpec, TensorSpec
+from device_runtime.contract.prediction import Item
+from device_runtime.errors import ModelError
+from device_runtime.vision.frame import Tensor
+from device_runtime.vision.placement import Boxes, Placement
+
+Scores = npt.NDArray[np.float32]
+Classes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What a decoder found, by falling score.
+
+    ``classes`` (n,) int64, ``scores`` (n,) float32 0–1, ``boxes`` (n, 4) float32 x1 y1 x2 y2 as fractions (0–1) of the
+    model's input, or None for a task without boxes.
+    """
+
+    classes: Classes
+    scores: Scores
+    boxes: Boxes | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.classes)
+        if self.scores.shape != (count,):
+            raise ValueError(f"scores: expected ({count},), got {self.scores.shape}")
+        if self.boxes is not None and self.boxes.shape != (count, 4):
+            raise ValueError(f"boxes: expected ({count}, 4), got {self.boxes.shape}")
+
+    def items(self, spec: ModelSpec, placement: Placement) -> tuple[Item, ...]:
+        """Return the same with names, and with boxes in frame pixels."""
+        boxes = None if self.boxes is None else placement.boxes_to_frame(self.boxes, spec.prep).tolist()
+        pairs = zip(self.classes.tolist(), self.scores.tolist(), strict=True)
+        return tuple(
+            Item(index, spec.label_of(index), score, None if boxes is None else tuple(boxes[row]))
+            for row, (index, score) in enumerate(pairs)
+        )
+
+
+Decoder = Callable[[Sequence[Tensor], ModelSpec], Candidates]
+"""Takes a model's output tensors as they are stored, in the order of ``spec.outputs``.
+
+It raises ModelError when they hold NaN.
+"""
+
+
+def real(tensor: Tensor, spec: TensorSpec) -> npt.NDArray[np.float32]:
+    """Return what a stored tensor stands for: ``scale * (stored - zero_point)``, float32, the same shape.
+
+    Widened before the subtraction: int8 arithmetic would wrap.
+    """
+    if spec.quantised:
+        return (tensor.astype(np.float32) - np.float32(spec.zero_point)) * np.float32(spec.scale)
+    return tensor.astype(np.float32)
+
+
+def require_finite(values: npt.NDArray[np.float32], spec: TensorSpec) -> None:
+    """Raise ModelError when an output holds NaN or infinity: its scores would be compared, and mean nothing."""
+    if not np.isfinite(values).all():
+        raise ModelError(f"output {spec.name}: expected finite numbers, got NaN or infinity")
