@@ -78,6 +78,8 @@ class BeltConfig:
     def __post_init__(self) -> None:
         if not (160 <= self.width <= 4096 and 120 <= self.height <= 4096):
             raise ValueError(f"expected a size of 160x120 to 4096x4096 px, got {self.width}x{self.height}")
+        if self.width < self.height:
+            raise ValueError(f"expected a width of at least the height, got {self.width}x{self.height}")
         if not (math.isfinite(self.speed_px) and abs(self.speed_px) <= self.width):
             raise ValueError(f"speed_px: expected at most one width ({self.width}) per frame, got {self.speed_px}")
         if not 1 <= self.frames_long <= 64:
@@ -190,21 +192,22 @@ def _draw_belt(config: BeltConfig, loop: int, rng: np.random.Generator) -> tuple
     """Draw the whole belt with its parts; boxes are in belt px and may reach beyond ``loop``."""
     unit = config.height / _REFERENCE_HEIGHT
     canvas = _draw_rubber(config, loop, rng)
-    # Parts that cross the joint are drawn on the extra columns, which are folded back onto the start.
-    spots = _scatter(config, loop, rng)
-    extra = math.ceil(160 * unit)
+    # A part across the joint is drawn on extra columns behind the end, which are then copied to the start.
+    extra = math.ceil(200 * unit) + 20
     canvas = np.concatenate([canvas, canvas[:, :extra]], axis=1)
+    shadow = extra // 5
     parts = []
-    for spot in spots:
+    for spot in _scatter(config, loop, rng):
         sprite = draw_part(spot.label, spot.size, config.look.light_deg, rng)
         rows, columns = sprite.coverage.shape
         left, top = round(spot.x - columns / 2) % loop, round(spot.y - rows / 2)
+        left = left + loop if left < shadow else left
         _lay(canvas, sprite, left, top, config.look.light_deg)
-        if left + columns + extra // 4 >= loop:
+        if left + columns + shadow >= loop:
             canvas[:, :extra] = canvas[:, loop : loop + extra]
-        elif left < extra:
+        elif left < extra + shadow:
             canvas[:, loop : loop + extra] = canvas[:, :extra]
-        parts.append(ScenePart(spot.label, _box(sprite, left, top)))
+        parts.append(ScenePart(spot.label, _box(sprite, left % loop, top)))
     canvas = canvas[:, :loop]
     if config.look.blur_px > 0.2:
         canvas = _blur(canvas, config)

@@ -1,0 +1,1 @@
+"""How good a converted model is: figures over labelled pictures, and comparison with its source."""

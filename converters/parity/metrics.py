@@ -1,0 +1,144 @@
+"""Accuracy over labelled pictures: top-k for classifiers, mean average precision for detectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from device_runtime.tasks.boxes import iou
+from device_runtime.vision.placement import Boxes
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedPicture:
+    """What a detector found in one picture, and what is there.
+
+    ``boxes`` (n, 4) float32 x1 y1 x2 y2, ``scores`` (n,) float32 and ``classes`` (n,) int64 are the detections, in
+    any order; ``true_boxes`` (m, 4) and ``true_classes`` (m,) the truth. Boxes are in one unit, px as a rule.
+    """
+
+    boxes: Boxes
+    scores: Floats
+    classes: Integers
+    true_boxes: Boxes
+    true_classes: Integers
+
+    def __post_init__(self) -> None:
+        found, truths = len(self.scores), len(self.true_classes)
+        if self.boxes.shape != (found, 4) or self.classes.shape != (found,) or self.scores.ndim != 1:
+            raise ValueError(
+                f"detections: expected (n, 4), (n,) and (n,), "
+                f"got {self.boxes.shape}, {self.scores.shape} and {self.classes.shape}"
+            )
+        if self.true_boxes.shape != (truths, 4) or self.true_classes.ndim != 1:
+            raise ValueError(f"truth: expected (m, 4) and (m,), got {self.true_boxes.shape}, {self.true_classes.shape}")
+
+
+@dataclass(frozen=True, slots=True)
+class AveragePrecision:
+    """``mean`` over the classes that occur (0–1), and each class's own; None for a class that never occurs."""
+
+    mean: float
+    per_class: tuple[float | None, ...]
+    truths: tuple[int, ...]
+
+
+def mean_average_precision(
+    pictures: Sequence[DetectedPicture], classes: int, iou_threshold: float = 0.5
+) -> AveragePrecision:
+    """Return the mean over classes of the area under the precision–recall curve.
+
+    Detections of all pictures are taken by falling score; each claims the truth of its class that it overlaps most
+    among those not yet claimed, when the overlap reaches ``iou_threshold``, and is a false positive otherwise (the
+    matching of COCO, https://cocodataset.org/#detection-eval). The area is exact, under the curve made
+    monotonic from the right ("all-point interpolation": Everingham et al., The PASCAL Visual Object Classes
+    Challenge: A Retrospective, IJCV 2015, and the VOC 2010 development kit).
+
+    Args:
+        pictures: what was found and what is there. Nothing may be cut off at a score: that lowers the result.
+        classes: number of classes; a class without truth in any picture does not count.
+        iou_threshold: 0–1; 0.5 is PASCAL VOC's.
+
+    Raises:
+        ValueError: a class index is out of range, or no picture has a truth.
+    """
+    for picture in pictures:
+        for indices in (picture.classes, picture.true_classes):
+            if len(indices) and not (indices.min() >= 0 and indices.max() < classes):
+                raise ValueError(f"expected class indices 0–{classes - 1}, got {indices.min()}–{indices.max()}")
+    truths = [sum(int(np.sum(picture.true_classes == index)) for picture in pictures) for index in range(classes)]
+    if not any(truths):
+        raise ValueError("expected at least one picture with a labelled object, got none")
+    areas = [
+        _average_precision(pictures, index, count, iou_threshold) if count else None
+        for index, count in enumerate(truths)
+    ]
+    mean = float(np.mean([area for area in areas if area is not None]))
+    return AveragePrecision(mean, tuple(areas), tuple(truths))
+
+
+def top_k_accuracy(scores: Floats, truths: Integers, k: int = 1) -> float:
+    """Return the share (0–1) of samples whose true class is among the ``k`` best.
+
+    Equal scores rank by class index, so that a model that says the same for all classes is not called right.
+
+    Args:
+        scores: (n, classes), higher is better.
+        truths: (n,) class indices.
+        k: 1 or more.
+
+    Raises:
+        ValueError: the shapes do not fit, there are no samples, or ``k`` is less than 1.
+    """
+    if scores.ndim != 2 or truths.shape != scores.shape[:1] or not len(truths):
+        raise ValueError(f"expected (n, classes) scores and (n,) truths, got {scores.shape} and {truths.shape}")
+    if k < 1:
+        raise ValueError(f"k: expected 1 or more, got {k}")
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return float(np.mean(np.any(best == truths[:, None], axis=1)))
+
+
+def per_class_accuracy(scores: Floats, truths: Integers, classes: int) -> tuple[float | None, ...]:
+    """Return for each class the share (0–1) of its samples that are recognised; None for a class without samples."""
+    best = np.argsort(-scores, axis=1, kind="stable")[:, 0]
+    shares: list[float | None] = []
+    for index in range(classes):
+        mine = truths == index
+        shares.append(float(np.mean(best[mine] == index)) if mine.any() else None)
+    return tuple(shares)
+
+
+def _average_precision(pictures: Sequence[DetectedPicture], index: int, truths: int, iou_threshold: float) -> float:
+    scores, hits = [], []
+    for picture in pictures:
+        mine = picture.classes == index
+        found = picture.scores[mine]
+        scores.append(found)
+        hits.append(
+            _claims(picture.boxes[mine], found, picture.true_boxes[picture.true_classes == index], iou_threshold)
+        )
+    order = np.argsort(-np.concatenate(scores), kind="stable")
+    right = np.cumsum(np.concatenate(hits)[order])
+    precision = right / np.arange(1, len(right) + 1)
+    recall = right / truths
+    # The best precision at this recall or a higher one.
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
+
+
+def _claims(boxes: Boxes, scores: Floats, truths: Boxes, iou_threshold: float) -> npt.NDArray[np.bool_]:
+    """Return for each detection whether it claims a truth: (n,) bool."""
+    hits = np.zeros(len(boxes), bool)
+    free = np.ones(len(truths), bool)
+    for detection in np.argsort(-scores, kind="stable"):
+        overlaps = np.where(free, iou(boxes[detection], truths), -1.0)
+        if len(overlaps) and overlaps.max() >= iou_threshold:
+            free[overlaps.argmax()] = False
+            hits[detection] = True
+    return hits
