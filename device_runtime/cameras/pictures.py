@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import time
 from pathlib import Path
 
 from device_runtime.errors import CameraError
@@ -31,11 +29,9 @@ class PictureFolder:
         """Return the next picture. Raises BadFileError when it is damaged."""
         if self._index == len(self._paths):
             return None
-        captured = time.monotonic_ns()
         frame = read_picture(self._paths[self._index], self._index)
         self._index += 1
-        taken = (time.monotonic_ns() - captured) / 1e6
-        return dataclasses.replace(frame, captured_ns=captured, capture_ms=taken)
+        return frame
 
     def close(self) -> None:
         """Nothing is left open."""

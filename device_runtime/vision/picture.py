@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def read_picture(path: Path, index: int = 0) -> Frame:
         BadFileError: it is not a picture, it is damaged, or it has more than ``MAX_PIXELS``.
         EdgeError: it cannot be read.
     """
+    started = time.monotonic_ns()
     try:
         with warnings.catch_warnings():
             # Pillow warns from half of its bound on; ours is MAX_PIXELS.
@@ -45,7 +47,8 @@ def read_picture(path: Path, index: int = 0) -> Frame:
         if error.errno is not None:
             raise refused(error, path, "read") from error
         raise BadFileError(f"{path}: damaged picture: {error}") from error
-    return Frame(pixels, Colour.RGB, index=index, source=str(path))
+    taken = (time.monotonic_ns() - started) / 1e6
+    return Frame(pixels, Colour.RGB, started, index, str(path), taken)
 
 
 def list_pictures(folder: Path) -> list[Path]:

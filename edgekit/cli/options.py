@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
@@ -88,6 +89,13 @@ _TASK = (
     ),
 )
 
+_ENGINE = (
+    click.option("--engine", default="auto", show_default=True, help="auto, litert or tflite-runtime."),
+    click.option(
+        "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads for one inference."
+    ),
+)
+
 
 def prep_options(function: Callable[P, R]) -> Callable[..., R]:
     """Add the options of image preparation to a command; it gets them as ``prep: PrepOptions``."""
@@ -124,6 +132,16 @@ def task_options(function: Callable[P, R]) -> Callable[..., R]:
         return function(*args, **values)
 
     return _with(command, _TASK)
+
+
+def engine_options(function: Callable[P, R]) -> Callable[..., R]:
+    """Add ``--engine`` and ``--threads`` to a command; it gets them as ``engine: str`` and ``threads: int``."""
+    return _with(function, _ENGINE)
+
+
+def model_argument(*, required: bool = True) -> Callable[[Callable[P, R]], Callable[..., R]]:
+    """Add the argument MODEL, a ``.tflite`` file or a bundle; the command gets it as ``model: Path`` or None."""
+    return click.argument("model", required=required, type=click.Path(path_type=Path))
 
 
 def merge(wanted: Options, project: Options) -> Options:

@@ -1,0 +1,65 @@
+"""``edgekit demo``: a model on a camera, a video or pictures, with what it finds drawn in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from converters.interface import PrepOptions, TaskOptions
+from edgekit.cli.options import engine_options, model_argument, prep_options, task_options
+from edgekit.cli.output import answer, answer_json, progress
+
+
+@click.command()
+@model_argument(required=False)
+@click.option("--source", help="camera:0, file:clip.mp4, dir:pictures or synthetic:belt.")
+@click.option("--frames", type=click.IntRange(min=1), help="End after so many frames; drawn scenes have no end.")
+@click.option("--save", type=click.Path(path_type=Path), help="Write the annotated video (.mp4, .avi, .mkv).")
+@click.option("--labels", type=click.Path(path_type=Path), help="Label file, one name per line.")
+@engine_options
+@prep_options
+@task_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(
+    model: Path | None,
+    source: str | None,
+    frames: int | None,
+    save: Path | None,
+    labels: Path | None,
+    engine: str,
+    threads: int,
+    prep: PrepOptions,
+    task: TaskOptions,
+    *,
+    as_json: bool,
+) -> None:
+    r"""Run MODEL (a .tflite file or a bundle; by default the project's) on frames, and draw what it finds.
+
+    Ctrl-C ends it; a video that is being saved is complete then.
+
+    \b
+    edgekit demo --source synthetic:belt --frames 300 --save out/demo.mp4
+    edgekit demo out/belt.tflite --source camera:0
+    """
+    from device_runtime.errors import Interrupted, UsageError  # noqa: PLC0415 - the runtime takes 0.2 s to import
+    from edgekit.demonstrating import DemoRequest, run_demo  # noqa: PLC0415
+    from edgekit.project.locate import located_model  # noqa: PLC0415
+
+    with located_model(model, prep, task, labels) as located, progress() as events:
+        chosen = source or located.demo_source
+        if chosen is None:
+            raise UsageError("no source of frames", hint="name one: --source synthetic:belt")
+        if chosen.startswith("synthetic:") and frames is None and save is not None:
+            raise UsageError(f"{chosen} has no end", hint="say how many frames to save: --frames 300")
+        result = run_demo(located, DemoRequest(chosen, frames, save, engine, threads), events)
+    if as_json:
+        answer_json(result)
+    else:
+        seen = ", ".join(f"{count} × {label}" for label, count in result.seen.items()) or "nothing"
+        answer(f"{result.frames} frames from {result.source}, {result.fps:.1f} fps, {result.dropped} dropped")
+        answer(f"found: {seen}")
+        if result.video:
+            answer(f"annotated video: {result.video}")
+    if result.interrupted:
+        raise Interrupted("stopped")

@@ -1,0 +1,1 @@
+"""Labelled data sets, and how well a model does on them."""

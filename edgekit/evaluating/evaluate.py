@@ -1,0 +1,191 @@
+"""A model on a labelled data set, through the very code that the board runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from converters.parity.metrics import (
+    DetectedPicture,
+    mean_average_precision,
+    per_class_accuracy,
+    top_k_accuracy,
+)
+from device_runtime.contract.decode import suggestion
+from device_runtime.contract.events import Events, Notice, Progress, Step
+from device_runtime.contract.model import ModelSpec
+from device_runtime.errors import BadFileError, UsageError
+from device_runtime.predictor import Predictor
+from device_runtime.vision.frame import Frame
+from device_runtime.vision.picture import read_picture
+from edgekit.evaluating.dataset import Dataset, LabelledPicture
+
+TOP_K = 5
+_MAP_SCORE_THRESHOLD = 0.01
+_MAP_MAX_ITEMS = 100
+"""mAP integrates over all scores, so hardly any is cut off; COCO counts at most 100 objects a picture."""
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """How well one class is recognised: ``value`` is accuracy (0–1), or AP at IoU 0.5; None without samples."""
+
+    label: str
+    samples: int
+    value: float | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy over a data set; ``metrics`` has ``top1`` and ``top5``, or ``map50`` for a detector (each 0–1).
+
+    ``samples`` of a class are its pictures, or its objects. ``skipped`` are pictures that could not be read.
+    """
+
+    task: str
+    pictures: int
+    metrics: dict[str, float]
+    per_class: tuple[ClassResult, ...]
+    skipped: tuple[str, ...] = ()
+
+
+def evaluate(
+    model: Path, spec: ModelSpec, dataset: Dataset, events: Events, engine: str = "auto", threads: int = 1
+) -> Evaluation:
+    """Run ``model`` on every picture of ``dataset``.
+
+    Raises:
+        UsageError: the data set's labels are not the model's, or of another kind than the task needs.
+        BadFileError: no picture can be read.
+        ModelError: the model cannot be run.
+    """
+    detects = spec.task.name == "detection"
+    if detects != dataset.boxes:
+        wanted = "boxes (file,label,x1,y1,x2,y2)" if detects else "classes (a folder per class, or file,label)"
+        raise UsageError(f"{dataset.path}: a {spec.task.name} model needs labels that are {wanted}")
+    indices = _class_indices(spec, dataset)
+    events(Step(f"evaluate {len(dataset.pictures)} pictures"))
+    run = _Run(dataset, events)
+    if detects:
+        return _evaluate_detector(model, spec, indices, run, engine, threads)
+    return _evaluate_classifier(model, spec, indices, run, engine, threads)
+
+
+class _Run:
+    """Reads the pictures one after another; what cannot be read is named, skipped and counted."""
+
+    def __init__(self, dataset: Dataset, events: Events) -> None:
+        self._dataset = dataset
+        self._events = events
+        self.skipped: list[str] = []
+        self.done = 0
+
+    def each(self, work: Callable[[Frame, LabelledPicture], None]) -> None:
+        for number, picture in enumerate(self._dataset.pictures, start=1):
+            try:
+                frame = read_picture(picture.path)
+            except BadFileError as error:
+                self._events(Notice(f"skipped: {error}", "warning"))
+                self.skipped.append(str(picture.path))
+                continue
+            work(frame, picture)
+            self.done += 1
+            self._events(Progress(number, len(self._dataset.pictures), "pictures"))
+        if not self.done:
+            raise BadFileError(f"{self._dataset.path}: none of its {len(self.skipped)} pictures can be read")
+
+
+def _evaluate_classifier(
+    model: Path, spec: ModelSpec, indices: Mapping[str, int], run: _Run, engine: str, threads: int
+) -> Evaluation:
+    classes = spec.outputs[0].shape[-1]
+    # All classes, so that the rank of the true one is known.
+    whole = dataclasses.replace(spec, task=dataclasses.replace(spec.task, score_threshold=0.0, max_items=classes))
+    predictor = Predictor(model, whole, engine, threads)
+    rows: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
+    truths: list[int] = []
+
+    def work(frame: Frame, picture: LabelledPicture) -> None:
+        found = predictor.answer(frame).candidates
+        row = np.zeros(classes, np.float32)
+        row[found.classes] = found.scores
+        rows.append(row)
+        truths.append(indices[picture.label])
+
+    run.each(work)
+    scores, truth = np.stack(rows), np.array(truths, np.int64)
+    shares = per_class_accuracy(scores, truth, classes)
+    counts = np.bincount(truth, minlength=classes)
+    metrics = {"top1": top_k_accuracy(scores, truth)}
+    if classes > TOP_K:
+        metrics["top5"] = top_k_accuracy(scores, truth, TOP_K)
+    per_class = tuple(
+        ClassResult(spec.label_of(index), int(counts[index]), shares[index])
+        for index in range(classes)
+        if counts[index]
+    )
+    return Evaluation("classification", run.done, metrics, per_class, tuple(run.skipped))
+
+
+def _evaluate_detector(
+    model: Path, spec: ModelSpec, indices: Mapping[str, int], run: _Run, engine: str, threads: int
+) -> Evaluation:
+    task = dataclasses.replace(spec.task, score_threshold=_MAP_SCORE_THRESHOLD, max_items=_MAP_MAX_ITEMS)
+    predictor = Predictor(model, dataclasses.replace(spec, task=task), engine, threads)
+    pictures: list[DetectedPicture] = []
+
+    def work(frame: Frame, picture: LabelledPicture) -> None:
+        answer = predictor.answer(frame)
+        found = answer.candidates
+        boxes = found.boxes if found.boxes is not None else np.zeros((0, 4), np.float32)
+        pictures.append(
+            DetectedPicture(
+                answer.placement.boxes_to_frame(boxes, spec.prep),
+                found.scores,
+                found.classes,
+                np.array([box for _, box in picture.objects], np.float32).reshape(-1, 4),
+                np.array([indices[label] for label, _ in picture.objects], np.int64),
+            )
+        )
+
+    run.each(work)
+    classes = _class_count(spec, pictures)
+    try:
+        result = mean_average_precision(pictures, classes)
+    except ValueError as error:
+        raise BadFileError(f"cannot compute the mean average precision: {error}") from error
+    per_class = tuple(
+        ClassResult(spec.label_of(index), count, result.per_class[index])
+        for index, count in enumerate(result.truths)
+        if count
+    )
+    return Evaluation("detection", run.done, {"map50": result.mean}, per_class, tuple(run.skipped))
+
+
+def _class_indices(spec: ModelSpec, dataset: Dataset) -> dict[str, int]:
+    """Return the class index of every label that occurs: by its name, or as a number where classes have no names."""
+    named = {name: position - spec.task.label_offset for position, name in enumerate(spec.labels)}
+    classes = spec.outputs[0].shape[-1] if spec.task.name == "classification" else None
+    indices: dict[str, int] = {}
+    for label in dataset.labels:
+        if label in named:
+            indices[label] = named[label]
+        elif label.isdecimal() and not spec.labels and (classes is None or int(label) < classes):
+            indices[label] = int(label)
+        else:
+            raise UsageError(
+                f'{dataset.path}: label "{label}" is none of the model\'s',
+                hint=suggestion(label, named) if named else "give the model's label file: --labels FILE",
+            )
+    return indices
+
+
+def _class_count(spec: ModelSpec, pictures: list[DetectedPicture]) -> int:
+    if spec.task.decoder == "boxes-scores":
+        return spec.outputs[1].shape[-1]
+    highest = [int(each.max()) for picture in pictures for each in (picture.classes, picture.true_classes) if len(each)]
+    return max([len(spec.labels) - 1, *highest]) + 1
