@@ -17,7 +17,7 @@ from device_runtime.contract.prediction import STAGES, Prediction
 from device_runtime.errors import CameraError, Interrupted
 from device_runtime.files import sha256_of
 from device_runtime.loop import Limits, run_loop
-from device_runtime.machine import peak_rss_bytes, read_machine, throttling
+from device_runtime.machine import busy, peak_rss_bytes, read_machine, throttling
 from device_runtime.predictor import Predictor
 from device_runtime.vision.frame import Frame
 
@@ -30,8 +30,6 @@ SAMPLES_FOR_P99 = 662
 """MLPerf Inference's LoadGen: what a percentile takes at 90% confidence."""
 
 _MAX_SAMPLES = 5000
-_BUSY_SHARE = 0.5
-"""A load average above this share of the cores, before anything runs, means that others work here."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +155,7 @@ def _thinned(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple
 
 def _warnings(before: MachineState, after: MachineState, frames: int) -> list[str]:
     found = [f"the machine was slowed down: {name}" for name in throttling(before, after)]
-    if before.load_1min is not None and before.load_1min > _BUSY_SHARE * before.cores:
+    if busy(before):
         found.append(
             f"the machine was busy before the run (load {before.load_1min:.1f} on {before.cores} cores): "
             "others' work is in these numbers"
