@@ -1,0 +1,265 @@
+"""The ModelSpec of a ``.tflite`` file: from the JSON beside it, its metadata, the options, and its tensors."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from pathlib import Path
+
+from flatbuffers import flexbuffers
+
+from converters.interface import PrepOptions, TaskOptions
+from converters.labels import parse_labels
+from converters.metadata import ModelMetadata, TensorMetadata, read_label_file, read_metadata
+from converters.prep import NORMALISE_HINT, image_size, make_prep
+from converters.tasks import Activation, OutputFacts, TaskPlan, change_task, fitting_labels, plan_task, require_fitting
+from converters.tflite_reader import OperatorInfo, TensorInfo, TfliteInfo, read_tflite
+from device_runtime.contract.decode import read_json
+from device_runtime.contract.model import DTYPES, BoxFormat, ModelSpec, TaskSpec, TensorSpec
+from device_runtime.errors import ModelError, UsageError
+
+POSTPROCESS = "TFLite_Detection_PostProcess"
+"""The one custom operator that both engines carry."""
+
+_PASSING = ("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CONCATENATION", "CAST")
+_LINEAR = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MEAN", "AVERAGE_POOL_2D", "BATCH_MATMUL", "MUL")
+_DEFAULT_MAX_DETECTIONS = 10
+
+
+def spec_beside(path: Path) -> Path:
+    """Return where the ModelSpec of the model ``path`` is kept."""
+    return path.with_suffix(".json")
+
+
+def describe_tflite(path: Path, prep: PrepOptions, task: TaskOptions, labels: Path | None) -> ModelSpec:
+    """Find out how to run a ``.tflite`` file.
+
+    A ModelSpec in the JSON file beside it comes first, then its own metadata, then what its tensors tell. An option
+    replaces what was found.
+
+    Args:
+        path: the model.
+        prep: what the user says of the preparation.
+        task: what the user says of the outputs.
+        labels: the label file, or None.
+
+    Raises:
+        UsageError: something cannot be known; the hint names the option that tells it.
+        BadFileError: the JSON or the label file does not fit.
+        ModelError: it is no TFLite model, no vision model, or has operators that no engine runs.
+    """
+    info = read_tflite(path)
+    _require_runnable(info, path)
+    if spec_beside(path).is_file():
+        return _changed(_read_spec(path, info), prep, task, labels)
+    return _from_model(path, info, prep, task, labels)
+
+
+def tensor_specs(tensors: tuple[TensorInfo, ...], where: str) -> tuple[TensorSpec, ...]:
+    """Return tensors as a ModelSpec has them. Raises ModelError for a type that no vision model has."""
+    specs = []
+    for tensor in tensors:
+        if tensor.dtype not in DTYPES:
+            raise ModelError(f"{where}: tensor {tensor.name}: expected one of {', '.join(DTYPES)}, got {tensor.dtype}")
+        quantised = len(tensor.scales) == 1 and len(tensor.zero_points) == 1
+        try:
+            specs.append(
+                TensorSpec(
+                    tensor.name,
+                    tensor.shape,
+                    tensor.dtype,
+                    tensor.scales[0] if quantised else 0.0,
+                    tensor.zero_points[0] if quantised else 0,
+                )
+            )
+        except ValueError as error:
+            raise ModelError(f"{where}: {error}") from error
+    return tuple(specs)
+
+
+def _require_runnable(info: TfliteInfo, path: Path) -> None:
+    strange = [name for name in info.custom_operators if name != POSTPROCESS]
+    if strange:
+        raise ModelError(
+            f"{path}: custom operator{'s' if len(strange) > 1 else ''} {', '.join(strange)}: no engine here has "
+            f"{'them' if len(strange) > 1 else 'it'}",
+            hint="export the model with TFLite's builtin operators only",
+        )
+
+
+def _read_spec(path: Path, info: TfliteInfo) -> ModelSpec:
+    beside = spec_beside(path)
+    spec = read_json(ModelSpec, beside)
+    for kind, stated, tensors in (("input", spec.inputs, info.inputs), ("output", spec.outputs, info.outputs)):
+        found = [(tensor.shape, tensor.dtype) for tensor in tensors]
+        # The post-processing operator sets its shapes when it runs: the file has none.
+        fits = len(stated) == len(found) and all(
+            not shape or (tensor.shape, tensor.dtype) == (shape, dtype)
+            for tensor, (shape, dtype) in zip(stated, found, strict=True)
+        )
+        if not fits:
+            wanted = ", ".join(f"{list(tensor.shape)} {tensor.dtype}" for tensor in stated)
+            got = ", ".join(f"{list(shape)} {dtype}" for shape, dtype in found)
+            raise ModelError(
+                f"{beside} does not belong to {path}: it says {kind}s {wanted}, the model has {got}",
+                hint=f"convert the model again, or remove the file: rm {beside}",
+            )
+    return spec
+
+
+def _changed(spec: ModelSpec, prep: PrepOptions, task: TaskOptions, labels: Path | None) -> ModelSpec:
+    """Return ``spec`` with what the options say in place."""
+    where = spec.name
+    given = {name: value for name, value in vars(prep).items() if value is not None}
+    new_task = change_task(spec.task, task, where)
+    try:
+        new_prep = dataclasses.replace(spec.prep, **given)
+        shapes = [tensor.shape for tensor in spec.outputs]
+        names = fitting_labels(labels, shapes, new_task) if labels else spec.labels
+        return dataclasses.replace(spec, prep=new_prep, task=new_task, labels=names)
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def _from_model(path: Path, info: TfliteInfo, prep: PrepOptions, task: TaskOptions, labels: Path | None) -> ModelSpec:
+    where = str(path)
+    if len(info.inputs) != 1:
+        raise ModelError(f"{where}: expected 1 input, an image, got {len(info.inputs)}")
+    metadata = read_metadata(info, where)
+    inputs = tensor_specs(info.inputs, where)
+    about_input = metadata.inputs[0] if metadata and metadata.inputs else TensorMetadata()
+    ready = make_prep(
+        _size(info.inputs[0], where),
+        prep,
+        _normalisation(prep, inputs[0], about_input, where),
+        where,
+        colour=about_input.colour,
+    )
+    outputs = tensor_specs(_output_tensors(info), where)
+    plan = _plan(info, outputs, task, metadata, where)
+    if plan.order != tuple(range(len(outputs))):
+        raise ModelError(
+            f"{where}: expected boxes as its first output and scores as its second, got them the other way round",
+            hint="export the model with its outputs in this order",
+        )
+    shapes = [tensor.shape for tensor in outputs]
+    names = fitting_labels(labels, shapes, plan.task) if labels else _packed_labels(path, metadata, shapes, plan.task)
+    try:
+        return ModelSpec(path.stem, plan.task, ready, inputs, outputs, names)
+    except ValueError as error:
+        raise ModelError(f"{where}: {error}") from error
+
+
+def _size(tensor: TensorInfo, where: str) -> tuple[int, int, int]:
+    if -1 in tensor.shape_signature[1:]:
+        raise ModelError(
+            f"{where}: expected an input of a fixed size, got {list(tensor.shape_signature)}",
+            hint="convert it again with a fixed size: edgekit convert MODEL --input-size HEIGHTxWIDTH",
+        )
+    return image_size(tensor.shape, where)
+
+
+def _normalisation(
+    options: PrepOptions, tensor: TensorSpec, metadata: TensorMetadata, where: str
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and std: what the user says, what a quantised input means by itself, or what the metadata say.
+
+    A quantised 8-bit image input takes the picture's bytes (int8: byte - 128, an XOR), so that its scale and zero
+    point are the normalisation, whatever rounding the metadata left.
+    """
+    if options.mean is not None and options.std is not None:
+        return options.mean, options.std
+    if tensor.dtype in ("uint8", "int8") and tensor.quantised:
+        shift = 128 if tensor.dtype == "int8" else 0
+        return (float(tensor.zero_point + shift),), (1.0 / tensor.scale,)
+    if tensor.dtype == "uint8":
+        return (0.0,), (1.0,)
+    if metadata.mean and metadata.std:
+        return metadata.mean, metadata.std
+    raise UsageError(
+        f"{where}: input {tensor.name} is {tensor.dtype} and the file does not say how pixels are normalised",
+        hint=NORMALISE_HINT,
+    )
+
+
+def _output_tensors(info: TfliteInfo) -> tuple[TensorInfo, ...]:
+    """Return the outputs; those of the post-processing operator get the shapes that it sets when it runs."""
+    operator = _postprocess(info)
+    if operator is None or len(info.outputs) != 4:
+        return info.outputs
+    count = _max_detections(operator.custom_options)
+    shapes = ((1, count, 4), (1, count), (1, count), (1,))
+    return tuple(
+        dataclasses.replace(tensor, shape=tensor.shape or shape)
+        for tensor, shape in zip(info.outputs, shapes, strict=True)
+    )
+
+
+def _postprocess(info: TfliteInfo) -> OperatorInfo | None:
+    return next((operator for operator in info.main.operators if operator.name == POSTPROCESS), None)
+
+
+def _max_detections(options: bytes) -> int:
+    """Read ``max_detections`` from the operator's FlexBuffers map."""
+    try:
+        value = int(flexbuffers.GetRoot(options).AsMap["max_detections"].AsInt)
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError, struct.error):
+        return _DEFAULT_MAX_DETECTIONS
+    return value if 1 <= value <= 100_000 else _DEFAULT_MAX_DETECTIONS
+
+
+def _plan(
+    info: TfliteInfo,
+    outputs: tuple[TensorSpec, ...],
+    options: TaskOptions,
+    metadata: ModelMetadata | None,
+    where: str,
+) -> TaskPlan:
+    unsaid = options.decoder is None and options.name in (None, "detection")
+    if _postprocess(info) is not None and len(outputs) == 4 and unsaid:
+        decoder = "detection-postprocess"
+        given = dataclasses.replace(options, name="detection", decoder=decoder, box_format=BoxFormat.YXYX)
+        return plan_task(_facts(info, outputs), given, where)
+    about = metadata.outputs if metadata else ()
+    box_format = next((item.box_format for item in about if item.box_format), None)
+    if options.box_format is None and box_format is not None and len(outputs) == 2:
+        options = dataclasses.replace(options, box_format=box_format)
+    return plan_task(_facts(info, outputs), options, where)
+
+
+def _facts(info: TfliteInfo, outputs: tuple[TensorSpec, ...]) -> list[OutputFacts]:
+    indices = info.main.outputs
+    return [
+        OutputFacts(tensor.name, tensor.shape, _activation(info, index))
+        for tensor, index in zip(outputs, indices, strict=True)
+    ]
+
+
+def _activation(info: TfliteInfo, tensor: int) -> Activation:
+    for _ in range(len(info.main.operators)):
+        operator = info.producer(tensor)
+        if operator is None:
+            return "unknown"
+        if operator.name == "SOFTMAX":
+            return "softmax"
+        if operator.name == "LOGISTIC":
+            return "sigmoid"
+        if operator.name in _LINEAR:
+            return "linear"
+        if operator.name not in _PASSING or not operator.inputs:
+            return "unknown"
+        tensor = operator.inputs[0]
+    return "unknown"
+
+
+def _packed_labels(
+    path: Path, metadata: ModelMetadata | None, shapes: list[tuple[int, ...]], task: TaskSpec
+) -> tuple[str, ...]:
+    """Return the labels that are appended to the model, or none."""
+    name = next((output.label_file for output in metadata.outputs if output.label_file), "") if metadata else ""
+    if not name:
+        return ()
+    where = f"{path}: {name}"
+    labels = parse_labels(read_label_file(path, name), where)
+    require_fitting(labels, shapes, task, where)
+    return labels
