@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 MANIFEST_SCHEMA = 1
@@ -10,6 +11,7 @@ INSTALLER_VERSION = 1
 """What this installer understands. A bundle whose ``compat.installer`` is higher is refused."""
 
 ANY = "any"
+_ROOM_BYTES = 1 << 20
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
@@ -136,3 +138,13 @@ class BundleManifest:
     def of_role(self, role: str) -> tuple[BlobRef, ...]:
         """Return the blobs that are for ``role``, in the manifest's order."""
         return tuple(blob for blob in self.blobs if blob.role == role)
+
+
+def room_for(blobs: Iterable[BlobRef], wheels: Iterable[BlobRef]) -> int:
+    """Return the free bytes that writing some blobs and unpacking some wheels takes.
+
+    Compiled files come to about the size of their sources, and each file fills up its last 4 KiB block, twice with the
+    compiled one; the rest is room for the release folder, the state and the journal.
+    """
+    unpacking = sum(2 * wheel.unpacked_size + 2 * 4096 * wheel.files for wheel in wheels)
+    return sum(blob.size for blob in blobs) + unpacking + _ROOM_BYTES

@@ -1,0 +1,211 @@
+"""What an installer tells: its state on disk, a board's status, the result of a command, and the lines it prints."""
+
+from __future__ import annotations
+
+import enum
+import json
+from dataclasses import dataclass
+from typing import Any, Optional, Union
+
+from device_runtime.contract.decode import decode, encode
+from device_runtime.contract.events import Event, Notice, Progress, Step
+from device_runtime.errors import BadFileError, EdgeError
+
+STATE_SCHEMA = 1
+STATUS_SCHEMA = 1
+JOURNAL_SCHEMA = 1
+
+
+class Outcome(str, enum.Enum):
+    """What a command of the installer did."""
+
+    INSTALLED = "installed"
+    UNCHANGED = "unchanged"
+    REPAIRED = "repaired"
+    RETURNED = "returned"
+    INTACT = "intact"
+    RECOVERED = "recovered"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A release that is being tried: its id, the one to return to (None: there was none), and since when (UTC)."""
+
+    release: str
+    replaces: Optional[str]
+    started: str
+
+
+@dataclass(frozen=True)
+class BadRelease:
+    """A release that failed on this board, and is not tried again unasked: why (code, reason), and when (UTC)."""
+
+    release: str
+    code: str
+    reason: str
+    at: str
+
+
+@dataclass(frozen=True)
+class InstallState:
+    """``state.json``: the decisions of the installer. The links ``current`` and ``previous`` follow it.
+
+    ``committed`` is the release that proved itself, ``fallback`` the one before it; both are release ids.
+    """
+
+    committed: Optional[str] = None
+    fallback: Optional[str] = None
+    trial: Optional[Trial] = None
+    bad: tuple[BadRelease, ...] = ()
+    schema: int = STATE_SCHEMA
+
+    def __post_init__(self) -> None:
+        if self.schema > STATE_SCHEMA:
+            raise ValueError(f"schema: this installer knows up to {STATE_SCHEMA}, got {self.schema}; update edgekit")
+
+    def bad_release(self, release: str) -> Optional[BadRelease]:
+        """Return why ``release`` is quarantined, or None when it is not."""
+        return next((bad for bad in self.bad if bad.release == release), None)
+
+
+@dataclass(frozen=True)
+class ReleaseInfo:
+    """An installed release. ``role`` is ``current``, ``previous``, ``trial`` or ``kept``."""
+
+    release: str
+    name: str
+    version: str
+    role: str
+    installed: str = ""
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """What a bundle must fit: machine (``x86_64``, ``aarch64``), python (``cp311``), glibc (``2.36``, or empty)."""
+
+    machine: str
+    python: str
+    glibc: str
+
+
+@dataclass(frozen=True)
+class BoardStatus:
+    """What is on a board. ``blobs`` are the digests that it has, so that only the others need be sent.
+
+    ``busy`` tells that an installer is at work, and that what is said here may change at once.
+    """
+
+    root: str
+    installer: int
+    facts: MachineFacts
+    free_bytes: int
+    current: Optional[ReleaseInfo] = None
+    previous: Optional[ReleaseInfo] = None
+    trial: Optional[Trial] = None
+    bad: tuple[BadRelease, ...] = ()
+    releases: tuple[ReleaseInfo, ...] = ()
+    blobs: tuple[str, ...] = ()
+    busy: bool = False
+    schema: int = STATUS_SCHEMA
+
+    def bad_release(self, release: str) -> Optional[BadRelease]:
+        """Return why ``release`` is quarantined, or None when it is not."""
+        return next((bad for bad in self.bad if bad.release == release), None)
+
+
+@dataclass(frozen=True)
+class InstallResult:
+    """What a command did: the release that now runs (None: none), and the one that ran before.
+
+    ``written_bytes`` are the blobs that the board lacked.
+    """
+
+    outcome: Outcome
+    current: Optional[ReleaseInfo] = None
+    previous: Optional[ReleaseInfo] = None
+    written_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class JournalEntry:
+    """A line of ``journal.jsonl``: when (UTC), a reason code, which release, and the details in words."""
+
+    at: str
+    code: str
+    release: Optional[str] = None
+    message: str = ""
+    schema: int = JOURNAL_SCHEMA
+
+
+Answer = Union[InstallResult, BoardStatus]
+_EVENTS: dict[str, type[Any]] = {"step": Step, "progress": Progress, "notice": Notice}
+_RESULTS: dict[str, type[Any]] = {"result": InstallResult, "status": BoardStatus}
+
+
+@dataclass(frozen=True)
+class ReportedError:
+    """An EdgeError as it travels: the message and its hint, the stable code, and the exit code."""
+
+    code: str
+    message: str
+    hint: str
+    exit_code: int
+
+    def error(self) -> EdgeError:
+        """Return what the other side raised, to be raised here, with its code and exit code."""
+        error = EdgeError(self.message, hint=self.hint)
+        error.code, error.exit_code = self.code, self.exit_code
+        return error
+
+
+def report_of(error: EdgeError) -> ReportedError:
+    """Return an error as it travels."""
+    return ReportedError(error.code, str(error), error.hint, error.exit_code)
+
+
+def encode_line(message: Union[Event, Answer, ReportedError]) -> str:
+    """Return one line of JSON for an event, a final result or a final error."""
+    for name, kind in _EVENTS.items():
+        if isinstance(message, kind):
+            return _line({"event": name, **encode(message)})
+    for name, kind in _RESULTS.items():
+        if isinstance(message, kind):
+            return _line({name: encode(message)})
+    return _line({"error": encode(message)})
+
+
+def decode_line(line: str) -> Union[Event, Answer, ReportedError, None]:
+    """Return what a line of the installer says, or None for an event that this reader does not know.
+
+    Raises:
+        BadFileError: it is no line of the installer.
+    """
+    where = "the installer's answer"
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BadFileError(f"{where}: expected a line of JSON, got {line[:200]!r}") from error
+    if not isinstance(data, dict):
+        raise BadFileError(f"{where}: expected a table, got {line[:200]!r}")
+    if "event" in data:
+        return _event(data, where)
+    for name, kind in _RESULTS.items():
+        if name in data:
+            return decode(kind, data[name], where)  # type: ignore[no-any-return] # a table of kinds
+    if "error" in data:
+        return decode(ReportedError, data["error"], where)
+    raise BadFileError(f"{where}: expected an event, a result or an error, got {line[:200]!r}")
+
+
+def _event(data: dict[str, Any], where: str) -> Optional[Event]:
+    if data["event"] == "step":
+        return decode(Step, data, where)
+    if data["event"] == "progress":
+        return decode(Progress, data, where)
+    if data["event"] == "notice":
+        return Notice(str(data.get("message")), "warning" if data.get("severity") == "warning" else "info")
+    return None
+
+
+def _line(data: dict[str, Any]) -> str:
+    return json.dumps(data, sort_keys=True, ensure_ascii=True, allow_nan=False)

@@ -1,0 +1,217 @@
+"""Installs a bundle: the whole order, from the lock to the commit. docs/reference/installer.md explains it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from device_runtime.contract.events import Notice, Progress, Step
+from device_runtime.contract.manifest import BlobRef, room_for
+from device_runtime.contract.status import InstallResult, InstallState, Outcome
+from device_runtime.errors import BadFileError, EdgeError, InstallError, UnfitError
+from device_runtime.files import refused
+from device_runtime.install.collect import collect, sweep
+from device_runtime.install.compat import choose_package, machine_facts
+from device_runtime.install.fsops import make_folders, remove_tree, sync_everything, sync_folder
+from device_runtime.install.layout import Bundle, Package, open_bundle
+from device_runtime.install.lock import locked
+from device_runtime.install.recover import recover
+from device_runtime.install.release import build_release, folder_damage, release_info
+from device_runtime.install.root import TEMPORARY
+from device_runtime.install.site import Site, uninterrupted
+from device_runtime.install.trial import try_release
+from device_runtime.install.unpack import unpack_wheel, unpacked_intact
+
+
+class QuarantinedError(InstallError):
+    """A release failed on this board before, and is not tried again unasked."""
+
+    code = "quarantined"
+
+
+class DiskFullError(UnfitError):
+    """There is not enough space for an installation."""
+
+    code = "disk-full"
+
+
+@dataclass(frozen=True)
+class _Lacking:
+    """What of a package is not on the board, or not intact there."""
+
+    blobs: tuple[BlobRef, ...]
+    wheels: tuple[BlobRef, ...]
+    folder: bool
+
+    @property
+    def nothing(self) -> bool:
+        return not (self.blobs or self.wheels or self.folder)
+
+    @property
+    def needed_bytes(self) -> int:
+        return room_for(self.blobs, self.wheels)
+
+
+def apply_bundle(site: Site, path: Path, *, retry: bool = False, wait_s: float = 0.0) -> InstallResult:
+    """Install a bundle and commit it, or leave everything as it was.
+
+    Args:
+        site: where to install.
+        path: the bundle.
+        retry: try a release that is quarantined once more.
+        wait_s: how long to wait for another installer.
+
+    Raises:
+        BadFileError: the bundle is damaged.
+        UnfitError: this machine cannot run it, or has not enough space.
+        InstallError: its check or its trial failed; it is quarantined.
+        BusyError: another installer is at work.
+        EdgeError: the disk refuses.
+    """
+    try:
+        if not site.root.path.is_dir():
+            with open_bundle(path):
+                pass  # a bundle that is refused leaves not even a folder
+        make_folders(site.fs, site.root.path)
+        with locked(site.fs, site.root, wait_s):
+            state = recover(site)
+            with open_bundle(path) as bundle:
+                return _install(site, state, bundle, retry=retry)
+    except OSError as error:
+        raise refused(error, Path(error.filename or site.root.path), "write") from error
+
+
+def _install(site: Site, state: InstallState, bundle: Bundle, *, retry: bool) -> InstallResult:
+    package = choose_package(bundle, machine_facts())
+    bad = state.bad_release(package.release)
+    if bad and not retry:
+        raise QuarantinedError(
+            f"{package.manifest.name} {package.manifest.version} failed on this board at {bad.at}: {bad.reason}",
+            hint="mend the cause and make a new bundle; to try this one once more: --retry",
+        )
+    lacking = _lacking(site, package)
+    if lacking.nothing and state.committed == package.release:
+        return _result(site, state, Outcome.UNCHANGED, 0)
+    missing = [blob for blob in lacking.blobs if not bundle.has(blob)]
+    if missing:
+        raise BadFileError(f"{missing[0].name}: blob {missing[0].digest} is neither in the bundle nor on the board")
+    _check_space(site, state, lacking)
+    _bring_in(site, state, bundle, package, lacking)
+    written = sum(blob.size for blob in lacking.blobs)
+    if state.committed == package.release:
+        site.journal.write("repaired", package.release)
+        return _result(site, state, Outcome.REPAIRED, written)
+    return _result(site, try_release(site, state, package.release), Outcome.INSTALLED, written)
+
+
+def _bring_in(site: Site, state: InstallState, bundle: Bundle, package: Package, lacking: _Lacking) -> None:
+    """Write what is lacking; on failure nothing of it is left half-written."""
+    try:
+        _write_blobs(site, bundle, lacking.blobs)
+        _place(site, package, lacking)
+    except BaseException as error:
+        with uninterrupted(), contextlib.suppress(OSError):
+            sweep(site.fs, site.root)
+            if isinstance(error, OSError):
+                collect(site.fs, site.root, state)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _disk_full(site, lacking) from error
+        raise
+
+
+def _lacking(site: Site, package: Package) -> _Lacking:
+    site.events(Step("look for what is there already"))
+    unique = {blob.hex: blob for blob in package.manifest.blobs}.values()
+    wheels = {wheel.hex: wheel for wheel in package.manifest.of_role("wheel")}.values()
+    return _Lacking(
+        tuple(blob for blob in unique if not site.store.intact(blob)),
+        tuple(wheel for wheel in wheels if unpacked_intact(site.root.wheels / wheel.hex) is not None),
+        folder_damage(site.root, package.release) is not None,
+    )
+
+
+def _write_blobs(site: Site, bundle: Bundle, blobs: tuple[BlobRef, ...]) -> None:
+    total = sum(blob.size for blob in blobs)
+    site.events(Step(f"copy {len(blobs)} blobs"))
+    done = 0
+    for blob in blobs:
+        site.store.add(blob, bundle.read(blob))
+        done += blob.size
+        site.events(Progress(done, total, "bytes"))
+
+
+def _place(site: Site, package: Package, lacking: _Lacking) -> None:
+    """Unpack and put together under temporary names, flush once, then rename all into place."""
+    moves: list[tuple[Path, Path]] = []
+    make_folders(site.fs, site.root.wheels)
+    make_folders(site.fs, site.root.releases)
+    for wheel in lacking.wheels:
+        site.events(Step(f"unpack and compile {wheel.name}"))
+        final = site.root.wheels / wheel.hex
+        temporary = final.with_name(TEMPORARY + wheel.hex)
+        unpack_wheel(site.fs, wheel, site.store.path(wheel.hex), temporary, final)
+        moves.append((temporary, final))
+    if lacking.folder:
+        final = site.root.release(package.release)
+        temporary = final.with_name(TEMPORARY + package.release)
+        build_release(site.fs, package, temporary)
+        moves.append((temporary, final))
+    # One flush for thousands of files: a third of the time of one for each, and before any name counts.
+    sync_everything(site.fs, site.root.path)
+    for temporary, final in moves:
+        if os.path.lexists(final):  # damaged: replaced by an intact one
+            aside = final.with_name(f"{TEMPORARY}old-{final.name}")
+            site.fs.rename(final, aside)
+            site.fs.rename(temporary, final)
+            remove_tree(site.fs, aside)
+        else:
+            site.fs.rename(temporary, final)
+    for folder in (site.root.wheels, site.root.releases):
+        sync_folder(site.fs, folder)
+
+
+def _check_space(site: Site, state: InstallState, lacking: _Lacking) -> None:
+    if _fits(site, lacking):
+        return
+    collect(site.fs, site.root, state)
+    if not _fits(site, lacking):
+        raise _disk_full(site, lacking)
+    site.events(Notice("removed old releases to make room"))
+
+
+def _fits(site: Site, lacking: _Lacking) -> bool:
+    disk = os.statvfs(site.root.path)
+    inodes = sum(2 * wheel.files for wheel in lacking.wheels) + 2 * len(lacking.blobs) + 32
+    # Some file systems have no fixed number of inodes, and report none.
+    return free_bytes(site.root.path) >= lacking.needed_bytes and (disk.f_files == 0 or disk.f_favail >= inodes)
+
+
+def _disk_full(site: Site, lacking: _Lacking) -> EdgeError:
+    free = free_bytes(site.root.path)
+    disk = os.statvfs(site.root.path)
+    inodes = f", {disk.f_favail} inodes free" if free >= lacking.needed_bytes else ""
+    return DiskFullError(
+        f"{site.root.path}: not enough space: needs {lacking.needed_bytes} bytes, {free} bytes free{inodes}; "
+        "what ran before still runs",
+        hint=f"free some space; see: df -h {site.root.path}",
+    )
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the bytes that this user may still write on the disk of ``folder`` or of its nearest existing parent."""
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
+
+
+def _result(site: Site, state: InstallState, outcome: Outcome, written: int) -> InstallResult:
+    return InstallResult(
+        outcome,
+        release_info(site.root, state.committed, "current"),
+        release_info(site.root, state.fallback, "previous"),
+        written,
+    )

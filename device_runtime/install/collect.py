@@ -1,0 +1,73 @@
+"""Removes what no release needs any more, and what killed commands left unfinished."""
+
+from __future__ import annotations
+
+from device_runtime.contract.status import InstallState
+from device_runtime.errors import EdgeError
+from device_runtime.install.fsops import FileSystem, remove_tree
+from device_runtime.install.lock import in_use
+from device_runtime.install.release import read_release
+from device_runtime.install.root import PART, TEMPORARY, Root
+
+
+def collect(fs: FileSystem, root: Root, state: InstallState) -> list[str]:
+    """Remove releases that nothing keeps, then wheels and blobs that no kept release names.
+
+    Kept is what is committed, its fallback, a release on trial, and what a process is using.
+
+    Returns:
+        The ids of the releases that were removed.
+
+    Raises:
+        OSError: the disk refuses; what is left is removed by the next call.
+    """
+    kept = {release for release in (state.committed, state.fallback) if release}
+    if state.trial:
+        kept |= {state.trial.release}
+    removed = []
+    for release in root.installed():
+        folder = root.release(release)
+        if release not in kept and in_use(folder):
+            kept.add(release)
+        elif release not in kept:
+            # First out of sight: a half-removed folder must not be taken for a release.
+            hidden = root.releases / (TEMPORARY + release)
+            remove_tree(fs, hidden)
+            fs.rename(folder, hidden)
+            remove_tree(fs, hidden)
+            removed.append(release)
+    _collect_content(fs, root, kept)
+    return removed
+
+
+def sweep(fs: FileSystem, root: Root) -> None:
+    """Remove the temporary files of commands that were killed. Raises OSError."""
+    for folder in (root.path, root.blobs, root.wheels, root.releases):
+        try:
+            names = sorted(path.name for path in folder.iterdir())
+        except FileNotFoundError:
+            continue
+        for name in names:
+            if name.startswith(TEMPORARY) or name.endswith(PART):
+                remove_tree(fs, folder / name)
+
+
+def _collect_content(fs: FileSystem, root: Root, kept: set[str]) -> None:
+    wheels: set[str] = set()
+    blobs: set[str] = set()
+    for release in kept & set(root.installed()):
+        try:
+            manifest = read_release(root, release)
+        except EdgeError:
+            return  # a damaged release does not say what it needs: keep everything
+        wheels |= {blob.hex for blob in manifest.of_role("wheel")}
+        blobs |= {blob.hex for blob in manifest.blobs}
+    for digest in root.unpacked():
+        if digest not in wheels:
+            hidden = root.wheels / (TEMPORARY + digest)
+            remove_tree(fs, hidden)
+            fs.rename(root.wheels / digest, hidden)
+            remove_tree(fs, hidden)
+    for digest in root.stored():
+        if digest not in blobs:
+            fs.remove(root.blobs / digest)

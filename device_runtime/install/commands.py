@@ -1,0 +1,154 @@
+"""The installer's other commands: status, rollback, verify, recover."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Optional
+
+from device_runtime.contract.events import Step
+from device_runtime.contract.manifest import INSTALLER_VERSION
+from device_runtime.contract.status import BoardStatus, InstallResult, InstallState, Outcome, ReleaseInfo
+from device_runtime.errors import BadFileError, EdgeError, InstallError
+from device_runtime.files import refused
+from device_runtime.install.apply import free_bytes
+from device_runtime.install.collect import collect
+from device_runtime.install.compat import machine_facts
+from device_runtime.install.lock import BusyError, locked
+from device_runtime.install.recover import recover
+from device_runtime.install.release import damage, release_info
+from device_runtime.install.site import Site
+from device_runtime.install.state import read_state
+from device_runtime.install.trial import try_release
+
+
+class NoPreviousError(EdgeError):
+    """There is no release to return to."""
+
+    code = "no-previous"
+
+
+def status(site: Site) -> BoardStatus:
+    """Return what is on the board, after settling what a killed command left.
+
+    While another installer works, what is found is told as it is, marked ``busy``.
+
+    Raises:
+        BadFileError: a newer installer was here.
+        EdgeError: the disk refuses.
+    """
+    if not site.root.path.is_dir():
+        return _status(site, InstallState(), busy=False)
+    try:
+        with _settled(site, 0.0) as state:
+            return _status(site, state, busy=False)
+    except BusyError:
+        return _status(site, read_state(site.root) or InstallState(), busy=True)
+
+
+def roll_back(site: Site, *, wait_s: float = 0.0) -> InstallResult:
+    """Return to the previous release, which has to prove itself as a new one would.
+
+    Raises:
+        NoPreviousError: there is none.
+        InstallError: it is damaged or fails; the current release still runs.
+        BusyError: another installer is at work.
+        EdgeError: the disk refuses.
+    """
+    if not site.root.path.is_dir():
+        raise _no_previous(site)
+    with _settled(site, wait_s) as state:
+        if state.fallback is None:
+            raise _no_previous(site)
+        broken = damage(site.root, site.store, state.fallback)
+        if broken:
+            raise InstallError(
+                f"the previous release is damaged: {broken[0]}; the current one still runs",
+                hint="deploy its bundle again: damaged parts are replaced",
+            )
+        after = try_release(site, state, state.fallback)
+        return InstallResult(
+            Outcome.RETURNED,
+            release_info(site.root, after.committed, "current"),
+            release_info(site.root, after.fallback, "previous"),
+        )
+
+
+def verify(site: Site, *, wait_s: float = 0.0) -> InstallResult:
+    """Read every byte of what is installed.
+
+    Raises:
+        BadFileError: something is missing or altered.
+        BusyError: another installer is at work.
+        EdgeError: the disk refuses.
+    """
+    if not site.root.path.is_dir():
+        return InstallResult(Outcome.INTACT)
+    with _settled(site, wait_s) as state:
+        site.events(Step("read every byte of what is installed"))
+        found: list[str] = []
+        for release in (state.committed, state.fallback):
+            found += damage(site.root, site.store, release) if release else []
+        if found:
+            more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+            raise BadFileError(
+                f"{site.root.path}: {found[0]}{more}", hint="deploy the bundle again: damaged parts are replaced"
+            )
+        return _result(site, state, Outcome.INTACT)
+
+
+def recover_root(site: Site, *, wait_s: float = 0.0) -> InstallResult:
+    """Settle what a killed command left, and remove what nothing needs. Raises as ``verify`` does."""
+    if not site.root.path.is_dir():
+        return InstallResult(Outcome.RECOVERED)
+    with _settled(site, wait_s) as state:
+        collect(site.fs, site.root, state)
+        return _result(site, state, Outcome.RECOVERED)
+
+
+@contextlib.contextmanager
+def _settled(site: Site, wait_s: float) -> Iterator[InstallState]:
+    """Hold the lock on a recovered root; what the disk refuses becomes an EdgeError."""
+    try:
+        with locked(site.fs, site.root, wait_s):
+            yield recover(site)
+    except OSError as error:
+        raise refused(error, Path(error.filename or site.root.path), "write") from error
+
+
+def _status(site: Site, state: InstallState, *, busy: bool) -> BoardStatus:
+    roles = {state.committed: "current", state.fallback: "previous"}
+    if state.trial:
+        roles[state.trial.release] = "trial"
+    listed = [release_info(site.root, release, roles.get(release, "kept")) for release in site.root.installed()]
+    releases = [info for info in listed if info]
+    return BoardStatus(
+        root=str(site.root.path),
+        installer=INSTALLER_VERSION,
+        facts=machine_facts(),
+        free_bytes=free_bytes(site.root.path),
+        current=_with_role(releases, "current"),
+        previous=_with_role(releases, "previous"),
+        trial=state.trial,
+        bad=state.bad,
+        releases=tuple(releases),
+        blobs=tuple(f"sha256:{digest}" for digest in site.root.stored()),
+        busy=busy,
+    )
+
+
+def _with_role(releases: list[ReleaseInfo], role: str) -> Optional[ReleaseInfo]:
+    return next((info for info in releases if info.role == role), None)
+
+
+def _result(site: Site, state: InstallState, outcome: Outcome) -> InstallResult:
+    return InstallResult(
+        outcome,
+        release_info(site.root, state.committed, "current"),
+        release_info(site.root, state.fallback, "previous"),
+    )
+
+
+def _no_previous(site: Site) -> NoPreviousError:
+    return NoPreviousError(f"{site.root.path}: there is no previous release to return to", hint="see: edgekit releases")

@@ -1,0 +1,99 @@
+"""Where things lie below the installer's root folder; docs/reference/installer.md has the picture."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+TEMPORARY = ".tmp-"
+"""Names that begin so are unfinished work, and are removed when the next command starts."""
+PART = ".part"
+
+
+@dataclass(frozen=True)
+class Root:
+    """The folder of one product on one board. A release's id is the SHA-256 of its manifest, 64 hex digits."""
+
+    path: Path
+
+    @property
+    def blobs(self) -> Path:
+        """``blobs/sha256/<digest>``: what came in bundles, verified, read-only."""
+        return self.path / "blobs" / "sha256"
+
+    @property
+    def wheels(self) -> Path:
+        """``wheels/<digest>/``: unpacked wheels."""
+        return self.path / "wheels"
+
+    @property
+    def releases(self) -> Path:
+        """``releases/<id>/``: small folders that put blobs and wheels together."""
+        return self.path / "releases"
+
+    @property
+    def current(self) -> Path:
+        """The link to the release that runs."""
+        return self.path / "current"
+
+    @property
+    def previous(self) -> Path:
+        """The link to the release to return to."""
+        return self.path / "previous"
+
+    @property
+    def state(self) -> Path:
+        """What was decided: committed, fallback, trial, bad."""
+        return self.path / "state.json"
+
+    @property
+    def journal(self) -> Path:
+        """What happened, line by line."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """The file whose lock an installer holds while it works."""
+        return self.path / "lock"
+
+    def release(self, release: str) -> Path:
+        """Return the folder of a release."""
+        return self.releases / release
+
+    def installed(self) -> list[str]:
+        """Return the ids of all release folders, sorted."""
+        return _digests_in(self.releases)
+
+    def stored(self) -> list[str]:
+        """Return the digests (64 hex digits) of all blobs, sorted."""
+        return _digests_in(self.blobs)
+
+    def unpacked(self) -> list[str]:
+        """Return the digests of all unpacked wheels, sorted."""
+        return _digests_in(self.wheels)
+
+
+def linked_release(link: Path) -> Optional[str]:
+    """Return the release id that a link names, or None where it is missing or points anywhere else."""
+    try:
+        target = str(link.readlink())
+    except OSError:
+        return None
+    folder, _, name = target.partition("/")
+    return name if folder == "releases" and _HEX.fullmatch(name) else None
+
+
+def link_to(release: str) -> str:
+    """Return the target of a link to a release: relative, so that the root can be moved."""
+    return f"releases/{release}"
+
+
+def _digests_in(folder: Path) -> list[str]:
+    try:
+        return sorted(path.name for path in folder.iterdir() if _HEX.fullmatch(path.name))
+    except FileNotFoundError:
+        return []
