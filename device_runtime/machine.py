@@ -53,7 +53,12 @@ def throttling(before: MachineState, after: MachineState) -> list[str]:
         return []
     appeared = (after.throttled & ~before.throttled) >> _SINCE_BOOT_SHIFT
     now = before.throttled | after.throttled
-    return [name for bit, name in _THROTTLED_NOW.items() if (now | appeared) & (1 << bit)]
+    return _named(now | appeared)
+
+
+def decode_throttled(bits: int) -> tuple[list[str], list[str]]:
+    """Return what the bits of ``vcgencmd get_throttled`` say of the present, and of the time since boot."""
+    return _named(bits), _named(bits >> _SINCE_BOOT_SHIFT)
 
 
 def busy(state: MachineState) -> bool:
@@ -90,6 +95,10 @@ def _memory_bytes() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
         return None
+
+
+def _named(bits: int) -> list[str]:
+    return [name for bit, name in _THROTTLED_NOW.items() if bits & (1 << bit)]
 
 
 def _text(path: str) -> str | None:
