@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,35 @@ def replacing(path: Path) -> Iterator[Path]:
         replacement.discard()
 
 
+@contextlib.contextmanager
+def making_folder(path: Path) -> Iterator[Path]:
+    """Yield a new temporary folder beside ``path``; on success it becomes ``path``, otherwise it is removed.
+
+    ``path`` must not exist yet, or be an empty folder. Its files are not flushed one by one: this is for many small
+    files that can be made again.
+
+    Raises:
+        EdgeError: something is there already, the folder above is missing or not writable, or the disk is full.
+    """
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    except OSError as error:
+        raise refused(error, path, "make") from error
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise EdgeError(
+                f"cannot make {path}: it exists already", hint=f"choose another name, or: rm -r {path}"
+            ) from error
+        raise refused(error, path, "make") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file or nothing. Raises EdgeError as ``replacing`` does."""
     with replacing(path) as temporary:
@@ -117,11 +147,15 @@ def _reason(error: OSError) -> str:
 
 def _settle(path: Path) -> None:
     """Give a finished temporary file the mode a plain open() would have given, and flush it."""
-    umask = os.umask(0)
-    os.umask(umask)
     handle = os.open(path, os.O_RDWR)
     try:
-        os.fchmod(handle, 0o666 & ~umask)
+        os.fchmod(handle, 0o666 & ~_umask())
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
