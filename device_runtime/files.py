@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from device_runtime.errors import EdgeError
+from device_runtime.errors import BadFileError, EdgeError
 
 _CHUNK_BYTES = 1 << 20
 
@@ -131,6 +131,8 @@ def refused(error: OSError, path: Path, action: str) -> EdgeError:
             f"cannot {action} {path}: no space left on the disk",
             hint=f"free some space, or choose another disk; see: df -h {path.parent}",
         )
+    if error.errno == errno.ENOENT and action == "read":
+        return BadFileError(f"no such file: {path}")
     if error.errno == errno.ENOENT and not path.parent.is_dir():
         return EdgeError(f"cannot {action} {path}: folder {path.parent} does not exist", hint=f"mkdir -p {path.parent}")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
