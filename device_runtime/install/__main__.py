@@ -25,8 +25,8 @@ from device_runtime.install.site import Site
 _BUG_EXIT_CODE = 70
 
 
-def main(arguments: Sequence[str], fs: FileSystem) -> int:
-    """Run one command and return its exit code (docs/reference/installer.md)."""
+def main(arguments: Sequence[str], fs: Optional[FileSystem] = None) -> int:
+    """Run one command, changing files through ``fs``, and return its exit code (docs/reference/installer.md)."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str], fs: FileSystem) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.umask(0o022)
     try:
-        site = Site(Root(options.root.absolute()), CheckedApplication(options.check_timeout), fs, _tell)
+        site = Site(Root(options.root.absolute()), CheckedApplication(options.check_timeout), fs or FileSystem(), _tell)
         _say(encode_line(_run(site, options)))
     except EdgeError as error:
         _say(encode_line(report_of(error)))
@@ -113,7 +113,7 @@ def _stop(number: int, frame: Optional[FrameType]) -> NoReturn:
 
 def run() -> NoReturn:
     """Run as a program."""
-    sys.exit(main(sys.argv[1:], FileSystem()))
+    sys.exit(main(sys.argv[1:]))
 
 
 if __name__ == "__main__":

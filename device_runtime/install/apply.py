@@ -99,6 +99,7 @@ def _install(site: Site, state: InstallState, bundle: Bundle, *, retry: bool) ->
     if missing:
         raise BadFileError(f"{missing[0].name}: blob {missing[0].digest} is neither in the bundle nor on the board")
     _check_space(site, state, lacking)
+    site.journal.write("installing", package.release, f"{package.manifest.name} {package.manifest.version}")
     _bring_in(site, state, bundle, package, lacking)
     written = sum(blob.size for blob in lacking.blobs)
     if state.committed == package.release:

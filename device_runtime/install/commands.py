@@ -67,6 +67,7 @@ def roll_back(site: Site, *, wait_s: float = 0.0) -> InstallResult:
                 f"the previous release is damaged: {broken[0]}; the current one still runs",
                 hint="deploy its bundle again: damaged parts are replaced",
             )
+        site.journal.write("rollback", state.fallback)
         after = try_release(site, state, state.fallback)
         return InstallResult(
             Outcome.RETURNED,

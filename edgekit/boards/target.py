@@ -1,0 +1,53 @@
+"""Where a board is: ``local:DIR``, or a name from ``[targets]`` of edgekit.toml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from device_runtime.contract.decode import suggestion
+from device_runtime.errors import UsageError
+from edgekit.project.config import Project
+
+_FORMS = "local:DIR, or a name from [targets] in edgekit.toml"
+
+
+@dataclass(frozen=True)
+class LocalTarget:
+    """A folder on this machine that serves as a board; ``name`` is what the user called it."""
+
+    root: Path
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def find_target(text: str | None, project: Project | None) -> LocalTarget:
+    """Return the target that a word means; without a word, the project's only one.
+
+    Args:
+        text: what the user wrote. A relative folder is relative to the current one.
+        project: where names come from; there, a relative folder is relative to the file.
+
+    Raises:
+        UsageError: there is no such target, or none was named and the project has not exactly one.
+    """
+    targets = project.file.targets if project else {}
+    if text is None:
+        if len(targets) != 1:
+            had = f"{project.path} has {len(targets)}: {', '.join(targets)}" if project and targets else "there is none"
+            raise UsageError(f"no target was named, and {had}", hint=f"name one: {_FORMS}")
+        text = next(iter(targets))
+    if text in targets and project is not None:
+        return LocalTarget(_folder(targets[text], project.folder, f"{project.path}: targets: {text}"), text)
+    if ":" not in text and targets:
+        raise UsageError(f'no target "{text}"', hint=suggestion(text, targets))
+    return LocalTarget(_folder(text, Path.cwd(), "target"), text)
+
+
+def _folder(text: str, base: Path, where: str) -> Path:
+    scheme, separator, rest = text.partition(":")
+    if scheme != "local" or not separator or not rest:
+        raise UsageError(f"{where}: expected {_FORMS}, got {text!r}", hint="for example: edgekit deploy local:board")
+    return base / Path(rest).expanduser()

@@ -1,0 +1,58 @@
+"""What is in a bundle, without reading every byte of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from device_runtime.contract.manifest import BlobRef, Compat, GoldenSpec
+from device_runtime.files import refused
+from device_runtime.install.compat import describe as describe_compat
+from device_runtime.install.layout import Package, open_bundle
+
+
+@dataclass(frozen=True)
+class PackageFacts:
+    """What a bundle has for one platform; ``release`` is the id that it gets on a board."""
+
+    release: str
+    platform: str
+    compat: Compat
+    golden: GoldenSpec
+    blobs: tuple[BlobRef, ...]
+
+
+@dataclass(frozen=True)
+class BundleFacts:
+    """A bundle: the file, its size in bytes, its name and version, and what it has for each platform."""
+
+    path: str
+    size: int
+    name: str
+    version: str
+    packages: tuple[PackageFacts, ...]
+
+
+def describe_bundle(path: Path) -> BundleFacts:
+    """Return what is in a bundle. Its frame, index and manifests are checked; the blobs are not read.
+
+    Raises:
+        BadFileError: it is not a bundle, or damaged.
+        UnfitError: it needs a newer edgekit.
+        EdgeError: it cannot be read.
+    """
+    with open_bundle(path) as bundle:
+        packages = tuple(_package(package) for package in bundle.packages)
+        named = bundle.packages[0].manifest
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise refused(error, path, "read") from error
+    return BundleFacts(str(path), size, named.name, named.version, packages)
+
+
+def _package(package: Package) -> PackageFacts:
+    manifest = package.manifest
+    return PackageFacts(
+        package.release, describe_compat(manifest.compat), manifest.compat, manifest.golden, manifest.blobs
+    )

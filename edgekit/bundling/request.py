@@ -1,0 +1,83 @@
+"""What to bundle: from the command line, from edgekit.toml, or both."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from device_runtime.contract.manifest import ServiceSpec
+from device_runtime.files import refused
+from device_runtime.vision.picture import list_pictures
+from edgekit.boards.catalog import find_boards
+from edgekit.bundling.build import BundleRequest
+from edgekit.project.config import Project
+from edgekit.project.locate import LocatedModel
+
+_VERSION = "0.1.0"
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9._-]+")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line says; None is for the project or a default to say."""
+
+    output: Path | None = None
+    boards: tuple[str, ...] = ()
+    name: str | None = None
+    version: str | None = None
+    golden: Path | None = None
+
+
+def bundle_request(wanted: Wanted, located: LocatedModel) -> BundleRequest:
+    """Return what to build.
+
+    Args:
+        wanted: what the command line says.
+        located: the model, and the project that it was taken from if it was; without one the bundle goes to the
+            current folder.
+
+    Raises:
+        UsageError: there is no such board.
+        BadFileError: the folder of golden pictures is none.
+    """
+    if located.project is not None:
+        return _of_project(wanted, located, located.project)
+    name = wanted.name or _NOT_IN_NAMES.sub("-", located.model.stem.lower()).strip("-._") or "app"
+    version = wanted.version or _VERSION
+    return BundleRequest(
+        located.model,
+        located.spec,
+        name,
+        version,
+        wanted.output or Path(f"{name}-{version}.edgekit"),
+        find_boards(wanted.boards or ("local",)),
+        located.service or ServiceSpec(),
+        list_pictures(wanted.golden) if wanted.golden else [],
+    )
+
+
+def _of_project(wanted: Wanted, located: LocatedModel, project: Project) -> BundleRequest:
+    file = project.file
+    pictures = wanted.golden or project.calibration
+    output = wanted.output
+    if output is None:
+        output = project.bundle
+        _make_folder(output.parent)
+    return BundleRequest(
+        located.model,
+        located.spec,
+        wanted.name or file.project.name,
+        wanted.version or file.project.version,
+        output,
+        find_boards(wanted.boards or file.bundle.boards),
+        file.service,
+        list_pictures(pictures) if pictures and (wanted.golden or pictures.is_dir()) else [],
+    )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refused(error, folder, "make") from error

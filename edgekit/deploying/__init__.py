@@ -1,0 +1,1 @@
+"""Deployment: decided by a pure plan, done by the board's own installer."""
