@@ -1,0 +1,153 @@
+"""Runs the bench harness in a process of its own, and brings its report or its error back."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from device_runtime.contract.bench import BenchReport
+from device_runtime.contract.decode import loads
+from device_runtime.contract.events import Events, Progress, Step, silent
+from device_runtime.errors import BadFileError, EdgeError
+
+RUNTIME = (sys.executable, "-P", "-m", "device_runtime")
+"""This Python's own runtime. ``-P``: a ``numpy.py`` in the user's folder is not the one that is meant."""
+
+_POLL_S = 0.25
+_GRACE_S = 5.0
+"""How long a harness that was asked to stop may take: it ends between two frames."""
+
+_LAST_LINES = 8
+
+
+@dataclass(frozen=True)
+class BenchCall:
+    """What to measure. ``spec`` is the ModelSpec's file; ``duration_s`` comes after the warm-up."""
+
+    model: Path
+    spec: Path
+    source: str = "synthetic:pattern"
+    duration_s: float = 10.0
+    threads: int = 1
+    engine: str = "auto"
+
+    def arguments(self) -> list[str]:
+        """Return the runtime's arguments for it."""
+        named = {
+            "--model": self.model,
+            "--spec": self.spec,
+            "--source": self.source,
+            "--duration": f"{self.duration_s:g}",
+            "--threads": self.threads,
+            "--engine": self.engine,
+        }
+        pairs = [str(part) for pair in named.items() for part in pair]
+        return ["bench", *pairs, "--json"]
+
+
+class BenchCrashError(EdgeError):
+    """The measuring process died, or answered something that is no report."""
+
+    code = "bench-crashed"
+
+
+def measure(call: BenchCall, events: Events = silent, runtime: Sequence[str] = RUNTIME) -> BenchReport:
+    """Measure a model in a process of its own, so that its peak memory and start-up are the runtime's alone.
+
+    Args:
+        call: what to measure.
+        events: is told of the run, and roughly how far it is, by the clock.
+        runtime: what starts the runtime; ``call.arguments()`` are appended.
+
+    Raises:
+        EdgeError: whatever the harness reports, with its own code, exit code and hint.
+        BenchCrashError: the process died without a report.
+    """
+    events(Step(f"measure {call.model.name} on {call.source} for {call.duration_s:g} s"))
+    child = subprocess.Popen(  # the arguments are a list, no shell reads them
+        [*runtime, *call.arguments()], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        answer, log = _collect(child, call, events)
+    finally:
+        _end(child)
+    if child.returncode == 0:
+        return _report(answer, log)
+    raise _error(answer, log, child.returncode)
+
+
+def _collect(child: subprocess.Popen[bytes], call: BenchCall, events: Events) -> tuple[str, str]:
+    """Read the process's two streams to their ends, telling how far it is meanwhile."""
+    started = time.monotonic()
+    while True:
+        try:
+            answer, log = child.communicate(timeout=_POLL_S)
+        except subprocess.TimeoutExpired:
+            done = min(int(time.monotonic() - started), int(call.duration_s))
+            events(Progress(done, int(call.duration_s) or None, "s"))
+        else:
+            return answer.decode("utf-8", "replace"), log.decode("utf-8", "replace")
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Leave no process behind, whatever happened."""
+    if child.poll() is not None:
+        return
+    child.terminate()
+    try:
+        child.wait(_GRACE_S)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:  # also when the user presses Ctrl-C again
+        child.kill()
+        child.wait()
+
+
+def _report(answer: str, log: str) -> BenchReport:
+    try:
+        return loads(BenchReport, answer, "bench report")
+    except BadFileError as error:
+        raise BenchCrashError(f"the harness answered no report: {error}{_last(log)}") from error
+
+
+def _error(answer: str, log: str, code: int) -> EdgeError:
+    """Return the error that the harness reported, or say how it died."""
+    try:
+        told = json.loads(answer)["error"]
+        error = _kind(str(told["code"]))(str(told["message"]), hint=str(told["hint"]))
+        error.code, error.exit_code = str(told["code"]), int(told["exit_code"])
+    except (ValueError, KeyError, TypeError):
+        how = f"by {_signal_name(-code)}" if code < 0 else f"with exit code {code}"
+        return BenchCrashError(
+            f"the measuring process ended {how} and without a report{_last(log)}", hint="edgekit doctor"
+        )
+    return error
+
+
+def _kind(code: str) -> type[EdgeError]:
+    """Return our class of that code, so that callers can tell errors apart as if they had happened here."""
+    return next((kind for kind in _kinds(EdgeError) if kind.code == code), EdgeError)
+
+
+def _kinds(kind: type[EdgeError]) -> Iterator[type[EdgeError]]:
+    yield kind
+    for more in kind.__subclasses__():
+        yield from _kinds(more)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _last(log: str) -> str:
+    lines = [line.rstrip() for line in log.splitlines() if line.strip()][-_LAST_LINES:]
+    return "".join(f"\n  {line}" for line in lines)
