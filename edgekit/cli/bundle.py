@@ -35,7 +35,7 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    r"""Pack MODEL (a .tflite file; by default the project's) and all it needs into one file.
+    """Pack MODEL (a .tflite file; by default the project's) and all it needs into one file.
 
     A model that edgekit converted is described by the JSON file beside it. Of any other .tflite file, what its
     tensors and its metadata do not tell comes from the options. The bundle holds the model, its description, what it
@@ -45,7 +45,7 @@ def command(
     \b
     edgekit bundle
     edgekit bundle out/belt.tflite -o belt.edgekit --golden photos/
-    """
+    """  # noqa: D301 - click wants the control character, which keeps lines as they are
     from edgekit.bundling.build import build_bundle  # noqa: PLC0415 - the runtime below takes 0.2 s to import
     from edgekit.bundling.request import Wanted, bundle_request  # noqa: PLC0415
     from edgekit.project.locate import located_model  # noqa: PLC0415

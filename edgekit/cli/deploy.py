@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(words: tuple[str, ...], *, retry: bool, dry_run: bool, as_json: bool) -> None:
-    r"""Install BUNDLE (by default the project's) on TARGET, or leave the board as it was.
+    """Install BUNDLE (by default the project's) on TARGET, or leave the board as it was.
 
     TARGET is local:DIR, a folder on this machine, or a name from [targets] in edgekit.toml. The release is checked
     before the switch and after it; when a check fails, the old release goes on and the exit code is 7.
@@ -28,7 +28,7 @@ def command(words: tuple[str, ...], *, retry: bool, dry_run: bool, as_json: bool
     \b
     edgekit deploy local:board
     edgekit deploy out/belt-0.1.0.edgekit local:board --dry-run
-    """
+    """  # noqa: D301 - click wants the control character, which keeps lines as they are
     from edgekit.boards.link import LocalLink  # noqa: PLC0415 - only this verb's own work needs the rest
     from edgekit.boards.target import find_target  # noqa: PLC0415
     from edgekit.deploying.deploy import deploy, plan_deployment  # noqa: PLC0415

@@ -14,11 +14,11 @@ from edgekit.cli.output import answer, answer_json, size, table
 @click.option("--target", "option", metavar="TARGET", help="The same as the argument.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(target: str | None, option: str | None, *, as_json: bool) -> None:
-    r"""List the releases on TARGET (local:DIR, or a name from edgekit.toml; by default the project's only one).
+    """List the releases on TARGET (local:DIR, or a name from edgekit.toml; by default the project's only one).
 
     \b
     edgekit releases local:board
-    """
+    """  # noqa: D301 - click wants the control character, which keeps lines as they are
     from edgekit.boards.link import LocalLink  # noqa: PLC0415 - only this verb's own work needs the rest
     from edgekit.boards.target import find_target  # noqa: PLC0415
     from edgekit.project.config import find_project  # noqa: PLC0415
