@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from device_runtime.contract.bench import BenchReport
 from device_runtime.contract.decode import loads
 from device_runtime.contract.events import Events, Progress, Step, silent
-from device_runtime.errors import BadFileError, EdgeError
+from device_runtime.errors import BadFileError, EdgeError, UsageError
 
 RUNTIME = (sys.executable, "-P", "-m", "device_runtime")
 """This Python's own runtime. ``-P``: a ``numpy.py`` in the user's folder is not the one that is meant."""
@@ -36,6 +37,10 @@ class BenchCall:
     duration_s: float = 10.0
     threads: int = 1
     engine: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.duration_s < math.inf:  # also refuses NaN
+            raise UsageError(f"duration: expected a number of seconds above 0, got {self.duration_s:g}")
 
     def arguments(self) -> list[str]:
         """Return the runtime's arguments for it."""
