@@ -118,7 +118,18 @@ def test_the_board_needs_nothing_of_the_host(tmp_path):
         "runpy.run_module('device_runtime', run_name='__main__')\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, "run", "--model", tmp_path / "m.tflite", "--source", "synthetic:belt", "--frames", "1"],
+        [
+            sys.executable,
+            "-c",
+            script,
+            "run",
+            "--model",
+            tmp_path / "m.tflite",
+            "--source",
+            "synthetic:belt",
+            "--frames",
+            "1",
+        ],
         capture_output=True,
         text=True,
         check=False,

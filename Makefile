@@ -1,0 +1,58 @@
+# make demo, make test: everything is set up in .venv from a package index; no root is needed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := out/demo
+# uv is four times as fast where it is there; pip is everywhere.
+PIP := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check)
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help demo test test-all check lint types imports format lock clean
+
+help:
+	@echo "make demo      run the main job end to end on this machine (under 3 minutes after the first set-up)"
+	@echo "make test      run the tests"
+	@echo "make check     lint, types and import rules"
+	@echo "make format    format the code"
+	@echo "make lock      pin the newest versions that fit pyproject.toml (needs uv)"
+	@echo "make clean     remove what the other targets made"
+
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "edgekit needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --quiet --no-deps --require-hashes -r requirements/dev.txt
+	$(PIP) --quiet --no-deps --editable .
+	touch $(INSTALLED)
+
+demo: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo.sh $(DEMO)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: lint types imports
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+imports: $(INSTALLED)
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade \
+	-c requirements/constraints.in --override requirements/overrides.in
+
+lock:
+	$(UV_COMPILE) pyproject.toml --all-extras requirements/dev.in -o requirements/dev.txt
+	$(UV_COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/run.txt
+
+clean:
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
