@@ -16,6 +16,7 @@ from device_runtime.files import refused
 
 T = TypeVar("T")
 Unknown = Literal["ignore", "error"]
+_SUGGESTIONS = 20
 _UNIONS = (Union, getattr(types, "UnionType", Union))  # X | None has a type of its own from Python 3.10 on
 
 
@@ -80,10 +81,13 @@ def loads(kind: type[T], text: str, where: str) -> T:
 
 
 def suggestion(word: str, known: typing.Iterable[str]) -> str:
-    """Return ``did you mean "x"?`` for a close match, or the sorted list of what is known."""
+    """Return ``did you mean "x"?`` for a close match, or the sorted list of what is known, cut when it is long."""
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f'did you mean "{close[0]}"?' if close else f"use one of: {', '.join(names)}"
+    if close:
+        return f'did you mean "{close[0]}"?'
+    rest = len(names) - _SUGGESTIONS
+    return f"use one of: {', '.join(names[:_SUGGESTIONS])}" + (f" and {rest} more" if rest > 0 else "")
 
 
 def _value(kind: Any, data: object, where: str, unknown: Unknown) -> object:

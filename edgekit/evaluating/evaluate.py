@@ -167,14 +167,16 @@ def _evaluate_detector(
 
 
 def _class_indices(spec: ModelSpec, dataset: Dataset) -> dict[str, int]:
-    """Return the class index of every label that occurs: by its name, or as a number where classes have no names."""
-    named = {name: position - spec.task.label_offset for position, name in enumerate(spec.labels)}
+    """Return the class index of every label that occurs: by its name, else as a number."""
+    named: dict[str, int] = {}
+    for position, name in enumerate(spec.labels):
+        named.setdefault(name, position - spec.task.label_offset)
     classes = spec.outputs[0].shape[-1] if spec.task.name == "classification" else None
     indices: dict[str, int] = {}
     for label in dataset.labels:
         if label in named:
             indices[label] = named[label]
-        elif label.isdecimal() and not spec.labels and (classes is None or int(label) < classes):
+        elif label.isdecimal() and (classes is None or int(label) < classes):
             indices[label] = int(label)
         else:
             raise UsageError(

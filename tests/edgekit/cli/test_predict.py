@@ -1,0 +1,110 @@
+"""``edgekit predict``."""
+
+import pytest
+from PIL import Image
+
+from tests.support.datasets import COLOURS
+from tests.support.tflite import brightness_model, detector_model
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for name, colour in COLOURS.items():
+        Image.new("RGB", (30, 20), colour).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+def test_json_is_one_document_with_an_entry_per_picture(edgekit, pictures):
+    brightness_model(pictures / "m.tflite")
+    document = edgekit.ok("predict", "m.tflite", "red.png", "blue.png", "--top", 2, "--json").json
+    assert document["model"] == "m"
+    assert [entry["file"] for entry in document["predictions"]] == ["red.png", "blue.png"]
+    first = document["predictions"][0]
+    assert [item["label"] for item in first["items"]] == ["red", "dark"]
+    assert set(first["items"][0]) == {"index", "label", "score"}
+    assert set(first["timings_ms"]) == {"capture", "prepare", "invoke", "decode", "total"}
+
+
+def test_detections_have_boxes_in_pixels(edgekit, pictures):
+    detector_model(pictures / "d.tflite", [[0.5, 0, 1, 0.5]], [[0.9]], ("part",))
+    item = edgekit.ok("predict", "d.tflite", "red.png", "--json").json["predictions"][0]["items"][0]
+    assert item["box"] == pytest.approx([15, 0, 30, 10])
+    assert "part  at 15, 0, 30, 10" in edgekit.ok("predict", "d.tflite", "red.png").out
+
+
+def test_nothing_found_is_said(edgekit, pictures):
+    detector_model(pictures / "d.tflite", [[0.5, 0, 1, 0.5]], [[0.1]], ("part",))
+    assert "nothing found" in edgekit.ok("predict", "d.tflite", "red.png").out
+    assert edgekit.ok("predict", "d.tflite", "red.png", "--score-threshold", 0.05, "--json").json["predictions"][0][
+        "items"
+    ]
+
+
+def test_a_bare_model_is_described_by_options(edgekit, pictures):
+    brightness_model(pictures / "m.tflite")
+    (pictures / "m.json").unlink()
+    (pictures / "labels.txt").write_text("dark\nred\ngreen\nblue\n")
+    options = ("--normalise", "0..1", "--task", "classification", "--decoder", "logits", "--labels", "labels.txt")
+    items = edgekit.ok("predict", "m.tflite", "green.png", *options, "--json").json["predictions"][0]["items"]
+    assert items[0]["label"] == "green"
+
+
+def test_what_cannot_be_known_of_a_bare_model_is_asked_for_by_the_option_s_name(edgekit, pictures):
+    brightness_model(pictures / "m.tflite")
+    (pictures / "m.json").unlink()
+    answer = edgekit("predict", "m.tflite", "green.png")
+    assert answer.code in (2, 3)
+    assert "--normalise" in answer.err
+
+
+def test_an_option_that_contradicts_the_model_s_own_description_is_refused(edgekit, pictures):
+    brightness_model(pictures / "m.tflite")
+    answer = edgekit("predict", "m.tflite", "green.png", "--normalise", "-1..1")
+    assert answer.code == 2
+    assert "converted with mean 0, not 127.5" in answer.err
+    edgekit.ok("predict", "m.tflite", "green.png", "--normalise", "0..1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("no.tflite", "red.png"), 3, "no.tflite"),
+        (("m.tflite", "no.png"), 3, "no such picture: no.png"),
+        (("m.tflite", "broken.png"), 3, "broken.png"),
+        (("m.tflite",), 2, "Missing argument"),
+        (("m.tflite", "red.png", "--top", "0"), 2, "--top"),
+        (("m.tflite", "red.png", "--engine", "tpu"), 2, "expected auto, litert or tflite-runtime"),
+        (("m.keras", "red.png"), 3, "a trained model"),
+        (("red.png", "red.png"), 3, "red.png"),
+        (("m.tflite", "red.png", "--tpo", "1"), 2, "--top"),
+    ],
+)
+def test_mistakes_are_explained(edgekit, pictures, arguments, code, message):
+    brightness_model(pictures / "m.tflite")
+    (pictures / "broken.png").write_bytes(b"broken")
+    (pictures / "m.keras").write_bytes(b"PK")
+    for flags in ((), ("--json",)):
+        answer = edgekit("predict", *arguments, *flags)
+        assert answer.code == code, answer.err
+        assert message in answer.err
+        assert "Traceback" not in answer.err
+    assert answer.json["error"]["exit_code"] == code
+
+
+@pytest.mark.shared
+def test_a_third_party_detector_is_described_by_its_own_metadata(edgekit, shared_data):
+    model = shared_data / "models" / "coco_ssd_mobilenet_v1_quant.tflite"
+    photo = shared_data / "images" / "cats_and_dogs.jpg"
+    items = edgekit.ok("predict", model, photo, "--json").json["predictions"][0]["items"]
+    assert {item["label"] for item in items if item["score"] > 0.5} == {"cat", "dog"}
+
+
+@pytest.mark.shared
+def test_a_third_party_classifier_needs_only_its_labels(edgekit, shared_data):
+    model = shared_data / "models" / "mobilenet_v2_1.0_224_quant.tflite"
+    photo = shared_data / "images" / "imagenet100" / "0340_n02391049_zebra.JPEG"
+    labels = shared_data / "labels" / "imagenet_labels.txt"
+    items = edgekit.ok("predict", model, photo, "--labels", labels, "--top", 1, "--json").json["predictions"][0][
+        "items"
+    ]
+    assert [item["label"] for item in items] == ["zebra"]
