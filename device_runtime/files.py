@@ -77,6 +77,8 @@ def making_folder(path: Path) -> Iterator[Path]:
         EdgeError: something is there already, the folder above is missing or not writable, or the disk is full.
     """
     try:
+        if path.is_symlink() or (path.exists() and not path.is_dir()) or (path.is_dir() and any(path.iterdir())):
+            raise _taken(path)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     except OSError as error:
         raise refused(error, path, "make") from error
@@ -87,9 +89,7 @@ def making_folder(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise EdgeError(
-                f"cannot make {path}: it exists already", hint=f"choose another name, or: rm -r {path}"
-            ) from error
+            raise _taken(path) from error
         raise refused(error, path, "make") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -145,6 +145,10 @@ def refused(error: OSError, path: Path, action: str) -> EdgeError:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
+
+
+def _taken(path: Path) -> EdgeError:
+    return EdgeError(f"cannot make {path}: it exists already", hint=f"choose another name; see: ls -lA {path}")
 
 
 def _settle(path: Path) -> None:
