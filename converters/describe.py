@@ -239,17 +239,17 @@ def _activation(info: TfliteInfo, tensor: int) -> Activation:
     for _ in range(len(info.main.operators)):
         operator = info.producer(tensor)
         if operator is None:
-            return "unknown"
+            return Activation.UNKNOWN
         if operator.name == "SOFTMAX":
-            return "softmax"
+            return Activation.SOFTMAX
         if operator.name == "LOGISTIC":
-            return "sigmoid"
+            return Activation.SIGMOID
         if operator.name in _LINEAR:
-            return "linear"
+            return Activation.LINEAR
         if operator.name not in _PASSING or not operator.inputs:
-            return "unknown"
+            return Activation.UNKNOWN
         tensor = operator.inputs[0]
-    return "unknown"
+    return Activation.UNKNOWN
 
 
 def _packed_labels(

@@ -42,7 +42,8 @@ class ConvertRequest:
     """A trained model, and what is wanted of it.
 
     ``calibration`` is a folder of pictures, the representative data set; ``samples`` of them, chosen by ``seed``,
-    calibrate the quantised ranges and compare the result with the source model.
+    calibrate the quantised ranges and compare the result with the source model. ``input_size`` (height, width) fixes
+    the size of a model that leaves it open.
     """
 
     source: Path
@@ -54,14 +55,21 @@ class ConvertRequest:
     task: TaskOptions = field(default_factory=TaskOptions)
     samples: int = 100
     seed: int = 0
+    input_size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"samples: expected 1 or more, got {self.samples}")
+        if self.input_size is not None and min(self.input_size) < 1:
+            raise ValueError(f"input_size: expected 1 px or more, got {self.input_size}")
 
 
 @dataclass(frozen=True)
 class OutputParity:
     """How one output of the converted model differs from the source model's, over all samples.
 
-    ``snr_db`` is 10 log10(signal power / error power); ``cosine`` the mean cosine of the flattened outputs;
-    ``worst_abs`` the largest difference of a value.
+    ``snr_db`` is 10 log10(signal power / error power), at most 200; ``cosine`` the mean cosine of the flattened
+    outputs; ``worst_abs`` the largest difference of a value.
     """
 
     name: str
@@ -85,13 +93,15 @@ class ParityReport:
     """The converted file, loaded and run by the board's own code, against the source model.
 
     ``agreement`` is the share (0–1) of samples on which both give the same answer: the same best class, or for a
-    detector the same objects (class equal and IoU ≥ 0.5, F1 over all samples).
+    detector the same objects (class equal and IoU ≥ 0.5, F1 over all samples). ``generated`` tells that the samples
+    were made up, for want of pictures: their agreement says little, their SNR still shows a broken conversion.
     """
 
     samples: int
     agreement: float
     outputs: tuple[OutputParity, ...]
     worst: tuple[WorstSample, ...]
+    generated: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,6 @@ class ConversionResult:
     source_bytes: int
     float_bytes: int
     tflite_bytes: int
-    parity: ParityReport | None
+    parity: ParityReport
     skipped_pictures: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from converters.interface import TaskOptions
 from converters.labels import read_labels
 from device_runtime.contract.model import TASK_DECODERS, TaskSpec
 from device_runtime.errors import BadFileError, UsageError
 
-Activation = Literal["softmax", "sigmoid", "linear", "unknown"]
+
+class Activation(enum.Enum):
+    """The function that a model's output values come from, as far as it can be told."""
+
+    SOFTMAX = "softmax"
+    SIGMOID = "sigmoid"
+    LINEAR = "linear"
+    UNKNOWN = "unknown"
+
 
 _OPTIONS_HINT = "say what the model is for: --task classification --decoder probabilities"
 _DETECTION_DEFAULTS = {"score_threshold": 0.5, "max_items": 100}
@@ -26,7 +35,7 @@ class OutputFacts:
 
     name: str
     shape: tuple[int, ...]
-    activation: Activation = "unknown"
+    activation: Activation = Activation.UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -142,9 +151,9 @@ def _boxes_and_scores(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...] | No
 
 
 def _classification_decoder(output: OutputFacts, where: str) -> str:
-    if output.activation in ("softmax", "sigmoid"):
+    if output.activation in (Activation.SOFTMAX, Activation.SIGMOID):
         return "probabilities"
-    if output.activation == "linear":
+    if output.activation is Activation.LINEAR:
         return "logits"
     raise UsageError(
         f"{where}: whether output {output.name} holds probabilities or logits cannot be told",

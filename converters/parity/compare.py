@@ -1,0 +1,186 @@
+"""Holds a converted model's outputs against the trained model's: SNR, cosine, agreement, and the worst pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from converters.errors import ConversionError
+from converters.interface import OutputParity, ParityReport, WorstSample
+from converters.recipe import QuantRecipe
+from device_runtime.contract.model import ModelSpec, TensorSpec
+from device_runtime.tasks.boxes import iou
+from device_runtime.tasks.interface import Candidates
+from device_runtime.tasks.registry import decoder_of
+from device_runtime.vision.frame import Tensor
+
+_MAX_SNR_DB = 200.0
+_WORST = 5
+_SAME_BOX_IOU = 0.5
+_TOLD_OBJECTS = 3
+
+Real = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Running sums over the samples of one output, so that no output has to be in memory as a whole."""
+
+    signal: float = 0.0
+    error: float = 0.0
+    cosine: float = 0.0
+    worst_abs: float = 0.0
+
+
+def compare(
+    source: Sequence[Tensor],
+    converted: Sequence[Tensor],
+    spec: ModelSpec,
+    pictures: Sequence[str],
+    *,
+    generated: bool = False,
+) -> ParityReport:
+    """Compare real-valued outputs, sample by sample.
+
+    Args:
+        source: the trained model's outputs in the order of ``spec.outputs``, each (n, …) float32.
+        converted: the converted model's, likewise, for the first n samples or all.
+        spec: what the outputs mean.
+        pictures: the names of the samples.
+        generated: whether the samples were made up.
+
+    Raises:
+        ConversionError: shapes differ.
+    """
+    for wanted, got, tensor in zip(source, converted, spec.outputs, strict=True):
+        if wanted.shape[1:] != got.shape[1:]:
+            raise ConversionError(
+                f"output {tensor.name}: expected {list(wanted.shape[1:])} as in the trained model, "
+                f"got {list(got.shape[1:])}"
+            )
+    count = len(converted[0])
+    sums = [_Sums() for _ in spec.outputs]
+    judge = _Answers(spec)
+    samples = []
+    for index in range(count):
+        pairs = [
+            (np.asarray(one[index], np.float64), np.asarray(two[index], np.float64))
+            for one, two in zip(source, converted, strict=True)
+        ]
+        sums = [_add(known, *pair) for known, pair in zip(sums, pairs, strict=True)]
+        error = 1.0 - _cosine(*(np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1)))
+        said, says = judge.add(pairs)
+        samples.append(WorstSample(pictures[index], float(error), said, says))
+    outputs = tuple(_output(tensor.name, known, count) for tensor, known in zip(spec.outputs, sums, strict=True))
+    worst = tuple(sorted(samples, key=lambda sample: (-sample.error, sample.picture))[:_WORST])
+    return ParityReport(count, judge.agreement, outputs, worst, generated)
+
+
+def require_parity(report: ParityReport, recipe: QuantRecipe, what: str) -> None:
+    """Refuse a model that does not say what the trained model says.
+
+    Raises:
+        ConversionError: an output differs more than ``recipe`` can explain.
+    """
+    for output in report.outputs:
+        if output.snr_db >= recipe.min_snr_db:
+            continue
+        worst = report.worst[0]
+        raise ConversionError(
+            f"{what} is not the trained model any more: output {output.name} has {output.snr_db:.1f} dB signal to "
+            f"noise (at least {recipe.min_snr_db:.0f} expected), agreement {report.agreement:.1%} on {report.samples} "
+            f"pictures; most on {worst.picture}: {worst.source_says} became {worst.converted_says}",
+            hint="check --normalise and that the pictures are like those of the training; or try: --recipe float16",
+        )
+
+
+class _Answers:
+    """Decodes both models' outputs and counts where they agree."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        real = tuple(TensorSpec(tensor.name, tensor.shape, "float32") for tensor in spec.outputs)
+        self._spec = replace(spec, outputs=real)
+        self._decode = decoder_of(self._spec)
+        self._detects = spec.task.name == "detection"
+        self._agreeing = 0.0
+        self._possible = 0.0
+
+    @property
+    def agreement(self) -> float:
+        """The share of equal answers; two models that find nothing agree."""
+        return self._agreeing / self._possible if self._possible else 1.0
+
+    def add(self, pairs: Sequence[tuple[Real, Real]]) -> tuple[str, str]:
+        """Take one sample in, and return what each model says of it in words."""
+        source, converted = (
+            self._decode([pair[side][None].astype(np.float32) for pair in pairs], self._spec) for side in (0, 1)
+        )
+        if self._detects:
+            self._agreeing += 2.0 * _same_objects(source, converted)
+            self._possible += len(source.classes) + len(converted.classes)
+        else:
+            self._agreeing += float(_best(pairs[0][0]) == _best(pairs[0][1]))
+            self._possible += 1.0
+        return self._words(source), self._words(converted)
+
+    def _words(self, found: Candidates) -> str:
+        top = _TOLD_OBJECTS if self._detects else 1
+        told = [
+            f"{self._spec.label_of(int(index))} {score:.2f}"
+            for index, score in zip(found.classes[:top], found.scores[:top], strict=True)
+        ]
+        more = len(found.classes) - top if self._detects else 0
+        return (", ".join(told) or "nothing") + (f" and {more} more" if more > 0 else "")
+
+
+def _same_objects(one: Candidates, two: Candidates) -> int:
+    """Count objects that both models found, each matched once, the surest first."""
+    if one.boxes is None or two.boxes is None:
+        return 0
+    free = np.ones(len(two.classes), bool)
+    same = 0
+    for index, box in zip(one.classes, one.boxes, strict=True):
+        overlaps = np.where(free & (two.classes == index), iou(box, two.boxes), 0.0)
+        if len(overlaps) and overlaps.max() >= _SAME_BOX_IOU:
+            free[int(overlaps.argmax())] = False
+            same += 1
+    return same
+
+
+def _best(scores: Real) -> int:
+    """The best class; a single score counts by whether it is above one half."""
+    flat = scores.reshape(-1)
+    return int(flat[0] > 0.5) if flat.size == 1 else int(flat.argmax())
+
+
+def _add(known: _Sums, wanted: Real, got: Real) -> _Sums:
+    difference = got - wanted
+    return _Sums(
+        known.signal + float(np.sum(wanted * wanted)),
+        known.error + float(np.sum(difference * difference)),
+        known.cosine + _cosine(wanted.ravel(), got.ravel()),
+        max(known.worst_abs, float(np.abs(difference).max(initial=0.0))),
+    )
+
+
+def _output(name: str, sums: _Sums, count: int) -> OutputParity:
+    return OutputParity(name, _snr_db(sums), sums.cosine / count, sums.worst_abs)
+
+
+def _snr_db(sums: _Sums) -> float:
+    if sums.error == 0.0:
+        return _MAX_SNR_DB
+    if sums.signal == 0.0:
+        return -_MAX_SNR_DB
+    return float(np.clip(10.0 * np.log10(sums.signal / sums.error), -_MAX_SNR_DB, _MAX_SNR_DB))
+
+
+def _cosine(one: Real, two: Real) -> float:
+    """Cosine of two flat vectors; two zero vectors are equal, a zero and another one are not."""
+    lengths = float(np.linalg.norm(one)) * float(np.linalg.norm(two))
+    if lengths == 0.0:
+        return float(not one.any() and not two.any())
+    return float(np.clip(one @ two / lengths, -1.0, 1.0))

@@ -1,0 +1,52 @@
+"""Runs the trained model itself on prepared pictures: what the converted file is compared with. Child process only."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+
+from converters.arrays import ArrayWriter, open_array
+from converters.backends.interface import SourceModel
+from converters.errors import ConversionError
+from converters.jobs import Outputs, RunSource
+from device_runtime.contract.events import Events, Progress
+from device_runtime.errors import ModelError
+from device_runtime.vision.prepare import normalise
+
+_BATCH = 8
+
+
+def run_source(model: SourceModel, job: RunSource, events: Events) -> Outputs:
+    """Write the trained model's outputs for all samples.
+
+    Raises:
+        ModelError: they are not finite.
+        ConversionError: they have other shapes than the model announced.
+    """
+    samples = open_array(Path(job.samples))
+    announced = model.facts().outputs
+    files = tuple(Path(job.folder) / f"source-{index}.npy" for index in range(len(announced)))
+    with contextlib.ExitStack() as stack:
+        writers: list[ArrayWriter] = []
+        for start in range(0, len(samples), _BATCH):
+            outputs = model.run(normalise(np.asarray(samples[start : start + _BATCH]), job.prep))
+            if len(outputs) != len(announced):
+                raise ConversionError(f"expected {len(announced)} outputs of the trained model, got {len(outputs)}")
+            if not writers:
+                shapes = [np.shape(output)[1:] for output in outputs]
+                writers = [
+                    stack.enter_context(ArrayWriter(file, shape, np.float32))
+                    for file, shape in zip(files, shapes, strict=True)
+                ]
+            for writer, output, facts in zip(writers, outputs, announced, strict=True):
+                if not np.isfinite(output).all():
+                    raise ModelError(
+                        f"output {facts.name} of the trained model holds NaN or infinity",
+                        hint="train it again, or find the weights that are not finite",
+                    )
+                for row in output:
+                    writer.append(np.asarray(row, np.float32))
+            events(Progress(min(start + _BATCH, len(samples)), len(samples), "pictures"))
+    return Outputs(tuple(str(file) for file in files))

@@ -1,0 +1,114 @@
+"""The child process of a conversion: ``python -m converters.worker LOG`` takes jobs on stdin and answers on stdout.
+
+What frameworks print, from Python and from native code, goes to LOG: the file descriptors themselves are redirected.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from converters.backends.interface import SourceFacts, SourceModel
+from converters.jobs import JOBS, Done, ExportFloat, Job, OpenSource, Outputs, Quantise, RunSource
+from device_runtime.contract.decode import decode, encode
+from device_runtime.contract.events import Event, Events
+from device_runtime.errors import EdgeError
+
+
+class Session:
+    """Does jobs one after the other, and keeps the source model loaded between them."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._source: SourceModel | None = None
+
+    def do(self, job: Job) -> SourceFacts | Outputs | Done:
+        """Do one job. Raises EdgeError, or whatever the framework raises."""
+        if isinstance(job, OpenSource):
+            return self._open(job)
+        if isinstance(job, RunSource):
+            from converters.source_runs import run_source  # noqa: PLC0415 - each job imports what it needs
+
+            return run_source(self._opened(), job, self._events)
+        if isinstance(job, ExportFloat):
+            self._opened().export(Path(job.target), job.plan)
+            return Done()
+        if isinstance(job, Quantise):
+            from converters.quantise import quantise  # noqa: PLC0415 - litert-quantizer, which others do without
+
+            return quantise(job, self._events)
+        from converters.model_runs import run_model  # noqa: PLC0415 - an engine, next to which TensorFlow must not be
+
+        return run_model(job, self._events)
+
+    def _open(self, job: OpenSource) -> SourceFacts:
+        from converters.registry import load_opener  # noqa: PLC0415 - the framework is imported by its backend
+
+        self._source = load_opener(job.backend)(Path(job.source))
+        return self._source.facts()
+
+    def _opened(self) -> SourceModel:
+        if self._source is None:
+            raise RuntimeError("expected a job that opens a source first")
+        return self._source
+
+
+def main(arguments: list[str]) -> None:
+    """Serve jobs until stdin ends."""
+    answers = _redirect(Path(arguments[0]))
+    jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
+
+    def tell(event: Event) -> None:
+        _send(answers, {"event": {"kind": type(event).__name__, **encode(event)}})
+
+    session = Session(tell)
+    while True:
+        _send(answers, _answer(session.do, jobs.get()))
+
+
+def _answer(do: Callable[[Job], Any], line: str) -> dict[str, Any]:
+    request = json.loads(line)
+    try:
+        return {"result": encode(do(decode(JOBS[request["job"]], request["arguments"], "job")))}
+    except EdgeError as error:
+        return {"error": {"code": error.code, "message": str(error), "hint": error.hint}}
+    except MemoryError:
+        return {"failure": "it needs more memory than there is"}
+    except Exception as error:  # noqa: BLE001 - frameworks raise anything; the log has the trace, the parent the words
+        traceback.print_exc()
+        sys.stderr.flush()
+        return {"failure": f"{type(error).__name__}: {error}"}
+
+
+def _read_jobs(jobs: queue.SimpleQueue[str]) -> None:
+    """Pass jobs on; when stdin ends, the parent is done or dead, and so is this process, whatever it is doing."""
+    for line in sys.stdin:
+        jobs.put(line)
+    os._exit(0)
+
+
+def _redirect(log: Path) -> TextIO:
+    """Point stdout and stderr, for native code too, to the log; return what stdout was."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+    return answers
+
+
+def _send(stream: TextIO, message: dict[str, Any]) -> None:
+    stream.write(json.dumps(message) + "\n")
+    stream.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
