@@ -50,7 +50,7 @@ def quantise(job: Quantise, events: Events) -> Done:
 
 
 def _tidied(model: Any, job: Quantise) -> Any:
-    """Put the outputs in the wanted order and give them names that people know.
+    """Put the outputs in the wanted order, and give input and outputs names that people know.
 
     The converter orders them as it likes; the names in the signature tell which is which.
     """
@@ -65,7 +65,7 @@ def _tidied(model: Any, job: Quantise) -> Any:
         )
     graph.outputs = [ordered[index] for index in job.order]
     taken = {tensor.name for tensor in graph.tensors}
-    for index, name in zip(graph.outputs, job.names, strict=True):
+    for index, name in ((graph.inputs[0], "image"), *zip(graph.outputs, job.names, strict=True)):
         if name.encode() not in taken:
             graph.tensors[index].name = name.encode()
     model.metadata = [item for item in model.metadata or [] if item.name not in _STALE_METADATA]
