@@ -96,9 +96,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _run(arguments: list[str]) -> int:
     try:
-        edgekit.main(arguments, prog_name="edgekit", standalone_mode=False)
-    except click.exceptions.Exit as error:
-        return error.exit_code
+        # A command that ends by ctx.exit or click's Exit comes back as its code; all others give None.
+        code = edgekit.main(arguments, prog_name="edgekit", standalone_mode=False)
     except click.UsageError as error:
         hint = f"see: {error.ctx.command_path} --help" if error.ctx else "see: edgekit --help"
         return _report(error.format_message(), hint, "usage", 2, arguments)
@@ -112,7 +111,7 @@ def _run(arguments: list[str]) -> int:
         return _report(str(error), error.hint, error.code, error.exit_code, arguments)
     except Exception as error:  # noqa: BLE001 - what reaches this line is a bug, and is reported as one
         return _report_bug(error, arguments)
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _report(message: str, hint: str, code: str, exit_code: int, arguments: list[str]) -> int:
