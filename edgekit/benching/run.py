@@ -102,6 +102,9 @@ def _collect(child: subprocess.Popen[bytes], call: BenchCall, events: Events) ->
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     """Leave no process behind, whatever happened."""
+    for stream in (child.stdout, child.stderr):
+        if stream:
+            stream.close()
     if child.poll() is not None:
         return
     child.terminate()

@@ -1,0 +1,174 @@
+"""The HTML report: complete, alone in its file, and honest."""
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from device_runtime.contract.bench import EngineFacts, ModelFacts
+from device_runtime.errors import EdgeError
+from edgekit.benching.report import missing_percentiles, render, report_file, stage_rows
+from tests.support.bench_reports import NOW, bench_report, machine
+
+_VOID = {"meta", "br", "hr", "img", "input", "link", "col"}
+
+
+class Page(HTMLParser):
+    """A page taken apart: its elements, its texts, and whether every tag is closed where it should be."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements = []
+        self.texts = []
+        self.open = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.texts.append(data.strip())
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.texts))
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def of_class(self, name):
+        return [tag for tag, attributes in self.elements if name in (attributes.get("class") or "").split()]
+
+
+def test_the_headline_figures_are_there():
+    text = Page(render(bench_report())).text
+    for figure in ("80.4 fps", "Total latency 11.0 ms p50", "First inference 45.6 ms", "Peak memory 98.7 MB"):
+        assert figure in text
+    for fact in ("belt", "Raspberry Pi 4 Model B Rev 1.4", "litert 2.3.0, 2 threads", "1 March 2026, 09:30 UTC"):
+        assert fact in text
+
+
+def test_the_page_needs_nothing_from_anywhere():
+    source = render(bench_report())
+    page = Page(source)
+    assert not {"script", "link", "img", "iframe", "object", "embed"} & {tag for tag, _ in page.elements}
+    assert not [name for _, attributes in page.elements for name in attributes if name in ("src", "href", "xlink:href")]
+    assert not re.search(r"https?:|//[a-z]|url\(|@import|@font-face", source)
+    policies = [meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+    assert policies == ["default-src 'none'; style-src 'unsafe-inline'"]
+
+
+def test_what_a_report_says_is_never_markup():
+    evil = '<script>alert("x")</script><img src=x onerror=alert(1)>&amp;'
+    state = machine(cpu=evil, board=evil, governor=evil, kernel=evil, python=evil, machine=evil)
+    report = bench_report(
+        model=ModelFacts(evil, evil, 1000, evil),
+        engine=EngineFacts(evil, evil, 1, evil),
+        source=evil,
+        created=evil,
+        warnings=(evil,),
+        release=evil,
+        before=state,
+        after=state,
+    )
+    page = Page(render(report))
+    assert {tag for tag, _ in page.elements} == {tag for tag, _ in Page(render(bench_report(warnings=("x",)))).elements}
+    assert evil in page.texts
+
+
+def test_every_figure_has_a_title_and_every_table_its_headers():
+    page = Page(render(bench_report()))
+    figures = [attributes for attributes in page.all("svg") if attributes.get("role") == "img"]
+    assert len(figures) == 5 + 2 + 1  # stages, histograms, timeline
+    assert all(figure["aria-label"] for figure in figures)
+    assert any("Histogram of invoke latency over 1000 frames: p50" in text for text in page.texts)
+    assert [header["scope"] for header in page.all("th")] == ["col"] * 7 + ["row"] * 5
+    assert len(page.all("caption")) == 1
+    assert page.all("html")[0]["lang"] == "en"
+
+
+def test_stages_come_in_the_order_in_which_a_frame_passes_them():
+    report = bench_report()
+    shuffled = dataclasses.replace(report, stages=dict(sorted(report.stages.items(), reverse=True)))
+    assert [row.stage for row in stage_rows(shuffled)] == ["capture", "prepare", "invoke", "decode", "total"]
+
+
+def test_percentiles_that_the_run_is_too_short_for_are_dashes_with_the_reason():
+    report = bench_report(frames=40)
+    assert {(row.p90, row.p99) for row in stage_rows(report)} == {("–", "–")}
+    reason = "–: p90 takes 64 frames and p99 takes 662 frames, and this run had 40; measure longer"
+    assert missing_percentiles(report) == reason
+    assert reason in Page(render(report)).text
+    assert "p99 takes 662" in missing_percentiles(bench_report(frames=100))
+    assert missing_percentiles(bench_report()) == ""
+
+
+def test_a_throttled_run_says_so_in_the_title_the_banner_and_at_every_headline():
+    report = bench_report(
+        after=machine(throttled=NOW | NOW << 16, frequency_mhz=600.0, temperature_c=84.0),
+        warnings=("the machine was slowed down: under-voltage",),
+    )
+    page = Page(render(report))
+    assert "[disturbed] belt" in page.text
+    assert "Disturbed run: under-voltage" in page.text
+    assert page.text.count("the machine was slowed down: under-voltage") == 1
+    assert page.of_class("flag") == ["p"] * 5
+    assert "now: under-voltage; since boot: under-voltage (0x10001)" in page.text
+    assert "1800 MHz → 600 MHz" in page.text
+    assert "51.5 °C → 84.0 °C" in page.text
+
+
+def test_a_clean_run_carries_no_flag():
+    page = Page(render(bench_report()))
+    assert page.of_class("flag") == []
+    assert "disturbed run" not in page.text.lower()
+    assert "none (0x0)" in page.text
+
+
+def test_what_a_machine_does_not_tell_is_said():
+    bare = machine(board=None, governor=None, frequency_mhz=None, temperature_c=None, throttled=None, memory_bytes=None)
+    page = Page(render(bench_report(before=bare, after=bare)))
+    assert page.text.count("not told by this machine") == 7
+    assert "Cortex-A72 litert 2.3.0" in page.text
+
+
+@pytest.mark.parametrize("frames", [2, 63, 5000])
+def test_runs_of_any_length_are_drawn(frames):
+    assert "Latency over the run" in Page(render(bench_report(frames=frames))).text
+
+
+def test_a_report_without_single_samples_is_drawn_without_their_figures():
+    page = Page(render(bench_report(samples_ms={})))
+    assert "Where the time goes" in page.text
+    assert "Latency over the run" not in page.text
+
+
+def test_the_place_of_a_report_is_claimed_first(tmp_path):
+    with pytest.raises(EdgeError, match=r"folder .* does not exist") as caught, report_file(tmp_path / "no" / "b.html"):
+        pytest.fail("the body must not run")
+    assert caught.value.hint == f"mkdir -p {tmp_path / 'no'}"
+    with pytest.raises(EdgeError, match="it is a folder"), report_file(tmp_path):
+        pytest.fail("the body must not run")
+
+
+def test_a_report_that_is_not_finished_leaves_nothing(tmp_path):
+    def interrupted():
+        with report_file(tmp_path / "b.html") as page:
+            page.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
