@@ -139,8 +139,8 @@ def test_a_box_holds_its_part_tightly():
             found = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
             off.append(found - [x1, y1, x2, y2])
     assert len(off) > 10
-    # Single dark parts have sides that are no brighter than the belt.
-    assert np.abs(np.median(off, axis=0)).max() <= 2
+    # The flanks that face away from the light are no brighter than the belt.
+    assert np.abs(np.median(off, axis=0)).max() <= 4
     assert np.median(np.abs(off)) <= 2
 
 
