@@ -28,11 +28,11 @@ _DRAWN = ("total", "invoke")
 """The stages that get a histogram and a line in the timeline."""
 
 STAGE_MEANINGS = {
-    "capture": "Getting one frame: reading the camera or decoding the file. It runs beside the other stages.",
+    "capture": "Decoding one frame; waiting until a camera has a new one is not in it. It runs beside the other stages.",
     "prepare": "Resizing, colour order and normalisation, written straight into the model's input.",
     "invoke": "The model itself, run by the engine.",
     "decode": "Turning the model's outputs into labels, scores and boxes.",
-    "total": "From the moment a frame was captured to its finished prediction, waiting included.",
+    "total": "From the moment a frame was captured to its finished prediction, waiting for its turn included.",
 }
 
 

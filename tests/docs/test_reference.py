@@ -1,0 +1,61 @@
+"""Tables of the documentation that describe types and lists in the code."""
+
+import dataclasses
+import re
+import types
+import typing
+from pathlib import Path
+
+import pytest
+
+from device_runtime.bench import SAMPLES_FOR_P90, SAMPLES_FOR_P99, WARMUP_FRAMES, WARMUP_S
+from device_runtime.contract.bench import (
+    BENCH_SCHEMA,
+    BenchReport,
+    EngineFacts,
+    LatencyStats,
+    MachineState,
+    ModelFacts,
+)
+from edgekit.doctor.host import host_checks
+
+_DOCS = Path(__file__).parent.parent.parent / "docs"
+_WORDS = {int: "integer", float: "number", str: "string", type(None): "null"}
+
+
+def documented(page, section):
+    """The rows of a section's table: the first two columns."""
+    part = re.split(r"^## ", (_DOCS / page).read_text(), flags=re.MULTILINE)
+    text = next(piece for piece in part if piece.startswith(f"{section}\n"))
+    return dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", text, re.MULTILINE))
+
+
+def word(kind):
+    """A type as the documentation calls it."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(word(argument) for argument in arguments)
+    if origin is tuple:
+        return f"array of {word(arguments[0])}"
+    if origin is dict:
+        return f"object of {word(arguments[1])}"
+    return _WORDS.get(kind) or kind.__name__
+
+
+@pytest.mark.parametrize("kind", [BenchReport, LatencyStats, ModelFacts, EngineFacts, MachineState])
+def test_every_key_of_a_bench_report_is_documented_with_its_type(kind):
+    hints = typing.get_type_hints(kind)
+    fields = {field.name: word(hints[field.name]) for field in dataclasses.fields(kind)}
+    assert documented("reference/bench-json.md", kind.__name__) == fields
+
+
+def test_the_rules_of_a_benchmark_are_documented_as_they_are():
+    page = (_DOCS / "reference/bench-json.md").read_text()
+    assert f"`schema` is {BENCH_SCHEMA}." in page
+    assert f"`p90` takes {SAMPLES_FOR_P90} frames and `p99` takes {SAMPLES_FOR_P99}" in page
+    assert f"once {WARMUP_FRAMES} of them and {WARMUP_S:g} s after the first prediction" in page
+
+
+def test_every_check_of_the_doctor_is_documented_in_its_order(tmp_path):
+    names = re.findall(r"^\| `([\w-]+)` \|", (_DOCS / "guides/doctor.md").read_text(), re.MULTILINE)
+    assert names == [check.name for check in host_checks(tmp_path)]
