@@ -154,7 +154,8 @@ class BeltScene:
         shown = []
         for part in self._parts:
             left, top, right, bottom = part.box
-            for shift in (-start, self._loop - start):
+            # A part across the joint shows on both sides of it.
+            for shift in (-self._loop - start, -start, self._loop - start):
                 x1, x2 = max(left + shift, 0.0), min(right + shift, float(width))
                 y1, y2 = max(top, 0.0), min(bottom, float(height))
                 if (x2 - x1) * (y2 - y1) >= _LEAST_SHOWN * (right - left) * (bottom - top) and x2 > x1:

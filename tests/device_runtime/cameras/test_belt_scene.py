@@ -1,4 +1,5 @@
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -106,6 +107,24 @@ def test_parts_move_with_the_belt(scene):
 def test_the_belt_is_a_loop(scene):
     for index in (0, 41, 97):
         assert scene.render(index)[1] == scene.render(index + PERIOD)[1]
+
+
+def test_every_part_is_listed_as_long_as_enough_of_it_shows_wherever_the_joint_is():
+    config = dataclasses.replace(SMALL, speed_px=1.0)
+    slow = BeltScene(config)
+    loop = config.width * config.frames_long
+    listed = Counter()
+    widths = Counter()
+    for index in range(loop):
+        for part in slow.render(index)[1]:
+            name = (part.label, part.box[1], part.box[3])
+            listed[name] += 1
+            widths[name] = max(widths[name], part.box[2] - part.box[0])
+
+    assert len(listed) > 10
+    for name, frames in listed.items():
+        # From 40% in at the left to 60% out at the right.
+        assert frames == pytest.approx(config.width + 0.2 * widths[name], abs=2)
 
 
 def test_the_sensor_noise_is_fresh_in_every_frame():
