@@ -28,7 +28,7 @@ _DRAWN = ("total", "invoke")
 """The stages that get a histogram and a line in the timeline."""
 
 STAGE_MEANINGS = {
-    "capture": "Decoding one frame; waiting until a camera has a new one is not in it. It runs beside the other stages.",
+    "capture": "Decoding one frame; waiting until a camera has a new one is not in it. Runs beside the other stages.",
     "prepare": "Resizing, colour order and normalisation, written straight into the model's input.",
     "invoke": "The model itself, run by the engine.",
     "decode": "Turning the model's outputs into labels, scores and boxes.",

@@ -123,7 +123,7 @@ def test_being_stopped_leaves_no_process_behind(model, tmp_path):
     pid = tmp_path / "pid"
     stubborn = (
         f"import os, pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-        f"pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); time.sleep(120)"
+        f"pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); time.sleep(1000)"
     )
 
     def stop(event):
