@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from converters.arrays import ArrayWriter, open_array
+from converters.errors import ConversionError
 from converters.jobs import Outputs, RunModel
 from device_runtime.contract.events import Events, Progress
 from device_runtime.contract.model import Colour
@@ -22,7 +23,8 @@ def run_model(job: RunModel, events: Events) -> Outputs:
     """Write a TFLite model's outputs, as real values, for the samples.
 
     Raises:
-        ModelError: the model cannot be loaded, fails, has another input than announced, or gives NaN.
+        ModelError: the model cannot be loaded, fails, or has another input than announced.
+        ConversionError: it gives NaN.
     """
     samples = open_array(Path(job.samples))
     count = min(len(samples), job.limit) if job.limit else len(samples)
@@ -46,7 +48,7 @@ def run_model(job: RunModel, events: Events) -> Outputs:
             for position, (writer, tensor) in enumerate(zip(writers, engine.outputs, strict=True)):
                 values = real(engine.output(position), tensor)[0]
                 if not np.isfinite(values).all():
-                    raise ModelError(f"output {tensor.name} of the converted model holds NaN or infinity")
+                    raise ConversionError(f"output {tensor.name} of the converted model holds NaN or infinity")
                 writer.append(values)
             events(Progress(index + 1, count, "pictures"))
     return Outputs(tuple(str(file) for file in files), engine.inputs, engine.outputs, {engine.name: engine.version})
