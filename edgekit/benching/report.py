@@ -23,6 +23,11 @@ from edgekit.benching.verdict import Verdict, judge
 NOT_TOLD = "not told by this machine"
 UNKNOWN = "–"
 
+LIVE_SCHEMES = ("v4l2", "camera")
+"""Sources whose frames come by themselves: of these the newest one counts, and waiting is short."""
+
+_WORTH_SAYING = 0.1
+
 _TEMPLATES = Path(__file__).parent / "templates"
 _DRAWN = ("total", "invoke")
 """The stages that get a histogram and a line in the timeline."""
@@ -78,6 +83,7 @@ class View:
     headlines: tuple[Headline, ...]
     rows: tuple[Row, ...]
     missing: str
+    waiting: str
     bars: tuple[StageBar, ...]
     histograms: tuple[tuple[str, Histogram], ...]
     timeline: Timeline | None
@@ -137,6 +143,7 @@ def view_of(report: BenchReport) -> View:
         headlines=_headlines(report),
         rows=stage_rows(report),
         missing=missing_percentiles(report),
+        waiting=waiting(report),
         bars=stage_bars(stages),
         histograms=tuple((stage, histogram(stage, values, report.stages[stage])) for stage, values in drawn.items()),
         timeline=timeline(dict(drawn), report.frames) if drawn else None,
@@ -168,6 +175,20 @@ def missing_percentiles(report: BenchReport) -> str:
     if not missing:
         return ""
     return f"{UNKNOWN}: {' and '.join(missing)}, and this run had {report.frames}; measure longer"
+
+
+def waiting(report: BenchReport) -> str:
+    """Say how much of the total is waiting, and why; empty when it is next to nothing.
+
+    A file or a drawn scene is read ahead of the model, so that no frame is lost; a live camera gives its newest frame.
+    """
+    total = report.stages["total"].mean
+    waited = total - sum(stats.mean for stage, stats in report.stages.items() if stage != "total")
+    if waited < _WORTH_SAYING * total:
+        return ""
+    scheme = report.source.partition(":")[0]
+    why = "for the next frame's turn" if scheme in LIVE_SCHEMES else f"because frames of {scheme}: are read ahead"
+    return f"{milliseconds(waited)} of the {milliseconds(total)} ms in total are waiting, {why}"
 
 
 def memory(count: int) -> str:

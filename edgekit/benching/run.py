@@ -15,6 +15,7 @@ from pathlib import Path
 from device_runtime.contract.bench import BenchReport
 from device_runtime.contract.decode import loads
 from device_runtime.contract.events import Events, Progress, Step, silent
+from device_runtime.contract.prediction import STAGES
 from device_runtime.errors import BadFileError, EdgeError, UsageError
 
 RUNTIME = (sys.executable, "-P", "-m", "device_runtime")
@@ -119,9 +120,13 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def _report(answer: str, log: str) -> BenchReport:
     try:
-        return loads(BenchReport, answer, "bench report")
+        report = loads(BenchReport, answer, "bench report")
     except BadFileError as error:
         raise BenchCrashError(f"the harness answered no report: {error}{_last(log)}") from error
+    missing = [stage for stage in STAGES if stage not in report.stages]
+    if missing:
+        raise BenchCrashError(f"the harness answered no report of stage {missing[0]}{_last(log)}")
+    return report
 
 
 def _error(answer: str, log: str, code: int) -> EdgeError:

@@ -76,7 +76,7 @@ def command(
 
 
 def _show(report: BenchReport, html: Path | None) -> None:
-    from edgekit.benching.report import memory, missing_percentiles, stage_rows  # noqa: PLC0415 - see above
+    from edgekit.benching.report import memory, missing_percentiles, stage_rows, waiting  # noqa: PLC0415 - see above
     from edgekit.benching.verdict import judge  # noqa: PLC0415
 
     machine, engine = report.before, report.engine
@@ -85,9 +85,9 @@ def _show(report: BenchReport, html: Path | None) -> None:
     rows = [(row.stage, row.mean, row.p50, row.p90, row.p99, row.min, row.max) for row in stage_rows(report)]
     columns = ("ms", "mean", "p50", "p90", "p99", "min", "max")
     table(columns, rows, right=range(1, len(columns)))
-    missing = missing_percentiles(report)
-    if missing:
-        answer(missing)
+    for remark in (waiting(report), missing_percentiles(report)):
+        if remark:
+            answer(remark)
     answer(
         f"{report.fps:.1f} fps over {report.frames} frames, {report.dropped} dropped; "
         f"first inference {report.first_inference_ms:.1f} ms; peak memory {memory(report.peak_rss_bytes)}"

@@ -8,7 +8,7 @@ import pytest
 
 from device_runtime.contract.bench import EngineFacts, ModelFacts
 from device_runtime.errors import EdgeError
-from edgekit.benching.report import missing_percentiles, render, report_file, stage_rows
+from edgekit.benching.report import missing_percentiles, render, report_file, stage_rows, waiting
 from tests.support.bench_reports import NOW, bench_report, machine
 
 _VOID = {"meta", "br", "hr", "img", "input", "link", "col"}
@@ -113,6 +113,21 @@ def test_percentiles_that_the_run_is_too_short_for_are_dashes_with_the_reason():
     assert reason in Page(render(report)).text
     assert "p99 takes 662" in missing_percentiles(bench_report(frames=100))
     assert missing_percentiles(bench_report()) == ""
+
+
+def total_of(mean, source):
+    stages = bench_report().stages
+    return bench_report(source=source, stages=stages | {"total": dataclasses.replace(stages["total"], mean=mean)})
+
+
+def test_waiting_is_told_apart_from_work():
+    apart = total_of(33.0, "file:clip.mp4")
+    work = sum(stats.mean for stage, stats in apart.stages.items() if stage != "total")
+    told = f"{33.0 - work:.1f} of the 33.0 ms in total are waiting"
+    assert waiting(apart) == f"{told}, because frames of file: are read ahead"
+    assert waiting(total_of(33.0, "v4l2:0")) == f"{told}, for the next frame's turn"
+    assert told in Page(render(apart)).text
+    assert waiting(total_of(work * 1.01, "v4l2:0")) == ""
 
 
 def test_a_throttled_run_says_so_in_the_title_the_banner_and_at_every_headline():

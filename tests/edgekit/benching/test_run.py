@@ -1,15 +1,18 @@
 """The harness in a process of its own: its report, its errors, and its end."""
 
+import dataclasses
 import os
 import subprocess
 import sys
 
 import pytest
 
+from device_runtime.contract.decode import dumps
 from device_runtime.contract.events import Progress, Step
 from device_runtime.contract.prediction import STAGES
 from device_runtime.errors import CameraError, EdgeError, ModelError, UnfitError, UsageError
 from edgekit.benching.run import BenchCall, BenchCrashError, measure
+from tests.support.bench_reports import bench_report
 from tests.support.tflite import brightness_model
 
 
@@ -117,6 +120,13 @@ def test_an_exit_without_a_word_tells_its_code(model):
 def test_an_answer_that_is_no_report_is_an_error(model, answer):
     with pytest.raises(BenchCrashError, match="no report"):
         measure(call(model), runtime=script(f"print({answer!r})"))
+
+
+def test_a_report_without_one_of_the_stages_is_an_error(model):
+    whole = bench_report(frames=2)
+    part = dataclasses.replace(whole, stages={"invoke": whole.stages["invoke"]})
+    with pytest.raises(BenchCrashError, match="no report of stage capture"):
+        measure(call(model), runtime=script(f"print({dumps(part)!r})"))
 
 
 def test_being_stopped_leaves_no_process_behind(model, tmp_path):
