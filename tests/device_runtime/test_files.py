@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from device_runtime.errors import EdgeError
-from device_runtime.files import replacing, sha256_of, write_text
+from device_runtime.files import making_folder, replacing, sha256_of, write_text
 
 
 def test_a_file_is_replaced_as_a_whole_with_an_ordinary_mode(tmp_path):
@@ -84,3 +84,41 @@ def test_a_digest_is_that_of_the_content(tmp_path):
     path.write_bytes(b"abc")
     # FIPS 180-2, appendix B.1
     assert sha256_of(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_folder_is_made_as_a_whole_with_an_ordinary_mode(tmp_path):
+    path = tmp_path / "made"
+    with making_folder(path) as temporary:
+        (temporary / "a.txt").write_text("a")
+        assert not path.exists()
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    assert (path / "a.txt").read_text() == "a"
+    assert path.stat().st_mode == plain.stat().st_mode
+    assert sorted(tmp_path.iterdir()) == [path, plain]
+
+
+def test_an_exception_leaves_no_folder(tmp_path):
+    with pytest.raises(KeyboardInterrupt), making_folder(tmp_path / "made") as temporary:  # noqa: PT012 - what happens inside is the test
+        (temporary / "a.txt").write_text("half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_folder_may_be_taken_and_one_with_something_in_it_not(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with making_folder(tmp_path / "empty") as temporary:
+        (temporary / "a.txt").write_text("a")
+    for taken in (tmp_path / "empty", tmp_path / "empty" / "a.txt"):
+        with pytest.raises(EdgeError, match="exists already"), making_folder(taken):
+            pytest.fail("it began the work")
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty", "a.txt"]
+
+
+def test_a_folder_that_something_came_into_meanwhile_is_left_alone(tmp_path):
+    path = tmp_path / "made"
+    with pytest.raises(EdgeError, match="exists already"), making_folder(path) as temporary:  # noqa: PT012 - what happens inside is the test
+        (temporary / "a.txt").write_text("a")
+        path.mkdir()
+        (path / "other.txt").write_text("other")
+    assert [entry.name for entry in tmp_path.rglob("*")] == ["made", "other.txt"]
