@@ -17,6 +17,9 @@ _COLUMNS = 240
 
 _MIN_BINS, _MAX_BINS = 10, 48
 _OUTLIER_PERCENTILE = 99.5
+_LEAST_SPAN = 0.02
+"""A histogram spans at least this share of its values: equal latencies are one bar and not noise."""
+
 _CLIP_HISTOGRAM, _CLIP_TIMELINE = 1.25, 1.6
 """An axis ends at this multiple of the 99.5th percentile when a few frames lie far above it; they are counted then."""
 
@@ -137,10 +140,11 @@ def stage_bars(stages: dict[str, LatencyStats]) -> tuple[StageBar, ...]:
 def histogram(name: str, samples: Sequence[float], stats: LatencyStats) -> Histogram:
     """Return the distribution of at least one latency in ms."""
     values = np.asarray(samples, np.float64)
-    low, high = float(values.min()), _end_of_axis(values, _CLIP_HISTOGRAM)
-    step = nice_step(high - low, 8)
-    low, high = max(0.0, math.floor(low / step) * step), math.ceil(high / step) * step
-    high = high if high > low else low + step
+    shortest, end = float(values.min()), _end_of_axis(values, _CLIP_HISTOGRAM)
+    step = nice_step(max(end - shortest, _LEAST_SPAN * end), 8)
+    # Rounding may not push the ends of the axis past the values that they were made from.
+    low = min(shortest, math.floor(shortest / step) * step)
+    high = max(end, math.ceil(end / step) * step, low + step)
     shown = values[values <= high]
     edges = np.linspace(low, high, _bin_count(shown, low, high) + 1)
     counts, _ = np.histogram(shown, edges)

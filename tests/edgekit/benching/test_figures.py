@@ -49,6 +49,13 @@ def test_a_histogram_stays_in_its_plot_and_counts_every_frame(values):
     assert figure.ticks
 
 
+@pytest.mark.parametrize("value", [0.0, 0.24, 0.1 + 0.2, 1e6 / 3])
+def test_equal_latencies_are_one_bar(value):
+    figure = histogram("invoke", [value] * 70, summarise([value] * 70))
+    assert [bar.title.split(": ")[1] for bar in figure.bins] == ["70 frames"]
+    assert figure.beyond == 0
+
+
 def test_the_tallest_bar_is_where_most_frames_are():
     values = [10.0] * 50 + [12.0] * 20 + [14.0] * 5
     figure = histogram("total", values, summarise(values))
