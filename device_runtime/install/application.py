@@ -109,10 +109,10 @@ def _watch(process: subprocess.Popen[bytes], until: float) -> tuple[Optional[byt
                 if not piece:
                     selector.unregister(key.fileobj)
                 kept[key.fileobj] = (kept[key.fileobj] + piece)[-_KEPT_BYTES:]
-    while process.poll() is None:
-        if time.monotonic() > until:
-            return None, kept[process.stderr]
-        time.sleep(_POLL_S)
+    try:
+        process.wait(max(0.0, until - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return None, kept[process.stderr]
     return kept[process.stdout], kept[process.stderr]
 
 

@@ -14,7 +14,7 @@ from device_runtime.contract.status import InstallResult, InstallState, Outcome
 from device_runtime.errors import BadFileError, EdgeError, InstallError, UnfitError
 from device_runtime.files import refused
 from device_runtime.install.collect import collect, sweep
-from device_runtime.install.compat import choose_package, machine_facts
+from device_runtime.install.compat import choose, machine_facts
 from device_runtime.install.fsops import make_folders, remove_tree, sync_everything, sync_folder
 from device_runtime.install.layout import Bundle, Package, open_bundle
 from device_runtime.install.lock import locked
@@ -85,7 +85,9 @@ def apply_bundle(site: Site, path: Path, *, retry: bool = False, wait_s: float =
 
 
 def _install(site: Site, state: InstallState, bundle: Bundle, *, retry: bool) -> InstallResult:
-    package = choose_package(bundle, machine_facts())
+    named = bundle.packages[0].manifest
+    compats = [package.manifest.compat for package in bundle.packages]
+    package = bundle.packages[choose(f"{named.name} {named.version}", compats, machine_facts())]
     bad = state.bad_release(package.release)
     if bad and not retry:
         raise QuarantinedError(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from typing import Optional
 
 from device_runtime.contract.manifest import ANY, Compat
 from device_runtime.contract.status import MachineFacts
 from device_runtime.errors import UnfitError
-from device_runtime.install.layout import Bundle, Package
 
 
 def machine_facts() -> MachineFacts:
@@ -22,22 +22,21 @@ def machine_facts() -> MachineFacts:
     return MachineFacts(platform.machine(), f"cp{sys.version_info[0]}{sys.version_info[1]}", glibc)
 
 
-def choose_package(bundle: Bundle, facts: MachineFacts) -> Package:
-    """Return the package of a bundle that fits best: one made for this machine rather than for any.
+def choose(named: str, compats: Sequence[Compat], facts: MachineFacts) -> int:
+    """Return the index of what fits a machine best: what was made for it rather than for any.
 
     Raises:
-        UnfitError: none fits; the message says why, for each.
+        UnfitError: nothing fits; the message says of ``named`` why, for each.
     """
-    reasons = [(package, misfit(package.manifest.compat, facts)) for package in bundle.packages]
-    fitting = [package for package, reason in reasons if reason is None]
+    reasons = [misfit(compat, facts) for compat in compats]
+    fitting = [index for index, reason in enumerate(reasons) if reason is None]
     if not fitting:
-        described = "; ".join(f"for {describe(package.manifest.compat)}: {reason}" for package, reason in reasons)
-        named = bundle.packages[0].manifest
+        described = "; ".join(f"for {describe(compat)}: {reason}" for compat, reason in zip(compats, reasons))
         raise UnfitError(
-            f"{named.name} {named.version} does not fit this board: {described}",
+            f"{named} does not fit this board: {described}",
             hint="make a bundle for this board: edgekit bundle --board ID",
         )
-    return max(fitting, key=lambda package: _specific(package.manifest.compat))
+    return max(fitting, key=lambda index: _specific(compats[index]))
 
 
 def misfit(compat: Compat, facts: MachineFacts) -> Optional[str]:
@@ -55,7 +54,8 @@ def describe(compat: Compat) -> str:
     """Return what a package is made for, in words."""
     if (compat.machine, compat.python) == (ANY, ANY):
         return "any machine"
-    return f"{compat.machine} {compat.python}" + (f" glibc {compat.glibc}" if compat.glibc else "")
+    python = "any python" if compat.python == ANY else compat.python
+    return f"{compat.machine} {python}" + (f" glibc {compat.glibc}" if compat.glibc else "")
 
 
 def _specific(compat: Compat) -> tuple[bool, bool, tuple[int, ...]]:

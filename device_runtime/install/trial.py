@@ -11,7 +11,7 @@ from device_runtime.contract.status import BadRelease, InstallState, Trial
 from device_runtime.errors import InstallError
 from device_runtime.install.activate import point_current, point_previous
 from device_runtime.install.application import Verdict
-from device_runtime.install.collect import collect
+from device_runtime.install.collect import collect, sweep
 from device_runtime.install.journal import now
 from device_runtime.install.release import release_info
 from device_runtime.install.site import Site, uninterrupted
@@ -104,6 +104,7 @@ def _give_back(site: Site, state: InstallState, release: str, verdict: Optional[
             site.journal.write(verdict.code, release, verdict.reason)
         site.application.resume(site.root.current)
         with contextlib.suppress(OSError):
+            sweep(site.fs, site.root)
             collect(site.fs, site.root, decided)
 
 

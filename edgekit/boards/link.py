@@ -56,7 +56,8 @@ class LocalLink:
         return answer
 
     def _run(self, command: str, arguments: list[str], events: Events) -> Answer:
-        words = [sys.executable, "-m", "device_runtime.install", command, "--root", str(self._root), *arguments]
+        # -P: what lies in the user's folder is not imported.
+        words = [sys.executable, "-P", "-m", "device_runtime.install", command, "--root", str(self._root), *arguments]
         # A session of its own: Ctrl-C comes here, and the installer is told to stop once, by us.
         with subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, encoding="utf-8", start_new_session=True

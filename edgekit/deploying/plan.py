@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from device_runtime.contract.manifest import BlobRef, room_for
 from device_runtime.contract.status import BoardStatus, ReleaseInfo
-from device_runtime.errors import UnfitError
-from device_runtime.install.compat import misfit
-from edgekit.bundling.describe import BundleFacts, PackageFacts
+from device_runtime.install.compat import choose
+from edgekit.bundling.describe import BundleFacts
 
 
 class Action(enum.StrEnum):
@@ -45,7 +44,8 @@ def plan_deploy(status: BoardStatus, bundle: BundleFacts, *, retry: bool = False
     Raises:
         UnfitError: no package of the bundle fits the board.
     """
-    package = _fitting(status, bundle)
+    compats = [package.compat for package in bundle.packages]
+    package = bundle.packages[choose(f"{bundle.name} {bundle.version}", compats, status.facts)]
     unique = {blob.digest: blob for blob in package.blobs}
     uploads = tuple(blob for digest, blob in unique.items() if digest not in status.blobs)
     wheels = tuple(blob for blob in uploads if blob.role == "wheel")
@@ -67,18 +67,6 @@ def plan_deploy(status: BoardStatus, bundle: BundleFacts, *, retry: bool = False
         needed,
         reason,
         _warnings(status, bundle, needed),
-    )
-
-
-def _fitting(status: BoardStatus, bundle: BundleFacts) -> PackageFacts:
-    reasons = [(package, misfit(package.compat, status.facts)) for package in bundle.packages]
-    for package, reason in reasons:
-        if reason is None:
-            return package
-    described = "; ".join(f"for {package.platform}: {reason}" for package, reason in reasons)
-    raise UnfitError(
-        f"{bundle.name} {bundle.version} does not fit this board: {described}",
-        hint="make a bundle for this board: edgekit bundle --board ID",
     )
 
 
