@@ -33,6 +33,7 @@ from device_runtime.files import refused, replacing, sha256_of
 from device_runtime.vision.frame import Tensor
 
 _FLOAT_CHECK_SAMPLES = 8
+_DOUBTFUL_AGREEMENT = 0.9
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,9 @@ def convert(request: ConvertRequest, events: Events) -> ConversionResult:
         final, used = _apply_recipe(request, source, folder, events)
         spec = _spec(request, source, recipe, {**tools, **used}, final)
         parity = verify(final, spec, source.evidence, recipe, folder, events)
+        warnings = source.plan.warnings + _doubts(parity)
+        for warning in warnings:
+            events(Notice(warning, "warning"))
         _write(request.output, final, spec, events)
         return ConversionResult(
             request.output,
@@ -75,7 +79,7 @@ def convert(request: ConvertRequest, events: Events) -> ConversionResult:
             request.output.stat().st_size,
             parity,
             source.evidence.samples.skipped,
-            source.plan.warnings,
+            warnings,
         )
 
 
@@ -153,8 +157,6 @@ def _open_and_export(
         source = str(request.source.absolute())
         facts = worker.call(OpenSource(backend, source), SourceFacts, f"load {request.source}")
         plan = plan_conversion(facts, request, recipe)
-        for warning in plan.warnings:
-            events(Notice(warning, "warning"))
         samples = _samples(request, plan.source_prep, folder, events)
         events(Step(f"run the trained model on {len(samples.names)} pictures"))
         run = RunSource(str(samples.path), plan.source_prep, str(folder))
@@ -236,6 +238,17 @@ def _spec(
         )
     except ValueError as error:
         raise ConversionError(f"the converted model is not what was planned: {error}") from error
+
+
+def _doubts(parity: ParityReport) -> tuple[str, ...]:
+    """Tell of an agreement that may cost accuracy; generated pictures are too odd to judge by."""
+    if parity.generated or parity.agreement >= _DOUBTFUL_AGREEMENT:
+        return ()
+    doubt = (
+        f"only {parity.agreement:.1%} of the pictures get the same answer as from the trained model; "
+        "measure the accuracy with edgekit evaluate, or try --recipe float16"
+    )
+    return (doubt,)
 
 
 def _write(output: Path, final: Path, spec: ModelSpec, events: Events) -> None:
