@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+from converters.errors import ConversionError
+from converters.parity.compare import compare, require_parity
+from converters.recipe import recipe_named
+from device_runtime.contract.model import ImagePrep, ModelSpec, TaskSpec, TensorSpec
+
+IMAGE = TensorSpec("image", (1, 4, 4, 3), "uint8")
+
+
+def classifier(classes=3):
+    outputs = (TensorSpec("scores", (1, classes), "int8", 1 / 256, -128),)
+    task = TaskSpec("classification", "probabilities")
+    return ModelSpec("m", task, ImagePrep(4, 4), (IMAGE,), outputs, ("cat", "dog", "bird")[:classes])
+
+
+def detector():
+    outputs = (TensorSpec("boxes", (1, 2, 4), "float32"), TensorSpec("scores", (1, 2, 2), "float32"))
+    task = TaskSpec("detection", "boxes-scores", score_threshold=0.5)
+    return ModelSpec("m", task, ImagePrep(4, 4), (IMAGE,), outputs)
+
+
+def array(values):
+    return np.array(values, np.float32)
+
+
+def test_equal_outputs_agree_wholly():
+    scores = array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]])
+    report = compare([scores], [scores], classifier(), ["a", "b"])
+    assert (report.samples, report.agreement) == (2, 1.0)
+    assert (report.outputs[0].snr_db, report.outputs[0].cosine, report.outputs[0].worst_abs) == (200.0, 1.0, 0.0)
+
+
+def test_noise_is_measured_against_the_signal():
+    wanted = array([[3.0, 4.0, 0.0]])
+    report = compare([wanted], [wanted + array([[0.0, 0.0, 0.5]])], classifier(), ["a"])
+    assert report.outputs[0].snr_db == pytest.approx(20.0)  # 10 log10(25 / 0.25)
+    assert report.outputs[0].worst_abs == 0.5
+
+
+def test_the_picture_that_differs_most_comes_first_with_both_answers():
+    wanted = array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0]])
+    got = array([[0.9, 0.1, 0.0], [0.4, 0.6, 0.0]])
+    report = compare([wanted], [got], classifier(), ["same.png", "other.png"])
+    assert report.agreement == 0.5
+    worst = report.worst[0]
+    assert (worst.picture, worst.source_says, worst.converted_says) == ("other.png", "cat 0.60", "dog 0.60")
+
+
+def test_a_single_score_agrees_when_it_is_on_the_same_side():
+    report = compare([array([[0.9], [0.4]])], [array([[0.6], [0.6]])], classifier(1), ["a", "b"])
+    assert report.agreement == 0.5
+
+
+def test_objects_agree_when_class_and_place_are_the_same():
+    boxes = array([[[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]])
+    moved = array([[[0, 0, 0.5, 0.45], [0.0, 0.5, 0.2, 1]]])
+    scores = array([[[0.9, 0], [0, 0.8]]])
+    assert compare([boxes, scores], [boxes, scores], detector(), ["a"]).agreement == 1.0
+    report = compare([boxes, scores], [moved, scores], detector(), ["a"])
+    assert report.agreement == 0.5
+    assert report.worst[0].source_says == "0 0.90, 1 0.80"
+
+
+def test_two_models_that_find_nothing_agree():
+    boxes, scores = array([[[0, 0, 0.5, 0.5]] * 2]), array([[[0.1, 0], [0, 0.2]]])
+    report = compare([boxes, scores], [boxes, scores], detector(), ["a"])
+    assert report.agreement == 1.0
+    assert report.worst[0].source_says == "nothing"
+
+
+def test_other_shapes_are_no_conversion_of_the_same_model():
+    with pytest.raises(ConversionError, match=r"expected \[3\] as in the trained model, got \[2\]"):
+        compare([array([[1, 2, 3]])], [array([[1, 2]])], classifier(), ["a"])
+
+
+def test_a_model_that_says_something_else_is_refused_with_figures():
+    wanted, got = array([[0.9, 0.1, 0.0]]), array([[0.0, 0.1, 0.9]])
+    report = compare([wanted], [got], classifier(), ["a.png"])
+    with pytest.raises(ConversionError, match=r"agreement 0\.0% on 1 pictures; most on a\.png: cat 0\.90 became bird"):
+        require_parity(report, recipe_named("static-int8"), "it")
+
+
+def test_what_rounding_explains_is_accepted():
+    wanted = array([[0.9, 0.1, 0.0]])
+    report = compare([wanted], [wanted + np.float32(1 / 512)], classifier(), ["a"])
+    require_parity(report, recipe_named("static-int8"), "it")
+    with pytest.raises(ConversionError):
+        require_parity(
+            compare([wanted], [wanted + np.float32(0.1)], classifier(), ["a"]), recipe_named("float32"), "it"
+        )
