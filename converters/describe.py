@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from enum import Enum
 from pathlib import Path
 
 from flatbuffers import flexbuffers
@@ -34,8 +35,8 @@ def spec_beside(path: Path) -> Path:
 def describe_tflite(path: Path, prep: PrepOptions, task: TaskOptions, labels: Path | None) -> ModelSpec:
     """Find out how to run a ``.tflite`` file.
 
-    A ModelSpec in the JSON file beside it comes first, then its own metadata, then what its tensors tell. An option
-    replaces what was found.
+    A ModelSpec in the JSON file beside it comes first (see ``with_options``), then options, its own metadata, and what
+    its tensors tell.
 
     Args:
         path: the model.
@@ -51,7 +52,7 @@ def describe_tflite(path: Path, prep: PrepOptions, task: TaskOptions, labels: Pa
     info = read_tflite(path)
     _require_runnable(info, path)
     if spec_beside(path).is_file():
-        return _changed(_read_spec(path, info), prep, task, labels)
+        return with_options(_read_spec(path, info), prep, task, labels)
     return _from_model(path, info, prep, task, labels)
 
 
@@ -107,18 +108,36 @@ def _read_spec(path: Path, info: TfliteInfo) -> ModelSpec:
     return spec
 
 
-def _changed(spec: ModelSpec, prep: PrepOptions, task: TaskOptions, labels: Path | None) -> ModelSpec:
-    """Return ``spec`` with what the options say in place."""
+def with_options(spec: ModelSpec, prep: PrepOptions, task: TaskOptions, labels: Path | None) -> ModelSpec:
+    """Return ``spec`` with what the options say in place.
+
+    What the outputs mean may be said anew. How pictures are prepared may not: it was decided when the model was
+    converted, and may be folded into its numbers.
+
+    Raises:
+        UsageError: an option contradicts ``spec``, or options do not fit together.
+        BadFileError: the label file cannot be used.
+    """
     where = spec.name
-    given = {name: value for name, value in vars(prep).items() if value is not None}
+    for name, value in vars(prep).items():
+        if value is not None and value != getattr(spec.prep, name):
+            raise UsageError(
+                f"{where} was made with {name} {_word(getattr(spec.prep, name))}, not {_word(value)}",
+                hint="leave the option out, or convert the model again",
+            )
     new_task = change_task(spec.task, task, where)
     try:
-        new_prep = dataclasses.replace(spec.prep, **given)
         shapes = [tensor.shape for tensor in spec.outputs]
         names = fitting_labels(labels, shapes, new_task) if labels else spec.labels
-        return dataclasses.replace(spec, prep=new_prep, task=new_task, labels=names)
+        return dataclasses.replace(spec, task=new_task, labels=names)
     except ValueError as error:
         raise UsageError(f"{where}: {error}") from error
+
+
+def _word(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(f"{number:g}" for number in value)
+    return str(value.value if isinstance(value, Enum) else value)
 
 
 def _from_model(path: Path, info: TfliteInfo, prep: PrepOptions, task: TaskOptions, labels: Path | None) -> ModelSpec:

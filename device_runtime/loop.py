@@ -85,6 +85,12 @@ class Handover(Generic[T]):
             self._changed.notify_all()
             return True
 
+    def wait_for_room(self) -> bool:
+        """Wait until an item can be put without waiting; False when the other side does not want any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(self._items) < self._depth)
+            return not self._closed
+
     def take(self, timeout_s: float | None) -> T | None:
         """Wait for an item; None after the end.
 
@@ -177,8 +183,10 @@ def _infer(
 def _capture(camera: Camera, frames: Handover[Frame]) -> None:
     failure: BaseException | None = None
     try:
-        while (frame := camera.read()) is not None:
-            if not frames.put(frame):
+        # A file's next frame is read while the one before it is in the model, and not earlier: it would only grow old.
+        while camera.live or frames.wait_for_room():
+            frame = camera.read()
+            if frame is None or not frames.put(frame):
                 break
     except BaseException as error:  # noqa: BLE001 - it is raised in the thread that takes the frames
         failure = error

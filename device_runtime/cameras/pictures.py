@@ -13,7 +13,7 @@ class PictureFolder:
     """The pictures below a folder, in the order of their names, each once."""
 
     live = False
-    fps = None
+    fps: float | None = None
 
     def __init__(self, folder: Path) -> None:
         """List the pictures. Raises CameraError when there are none."""

@@ -54,7 +54,7 @@ class SyntheticCamera:
     """A drawn scene without end. It is not live: frames come as fast as they are taken."""
 
     live = False
-    fps = _FPS
+    fps: float | None = _FPS
 
     def __init__(self, scene: str) -> None:
         """Choose a scene. Raises UsageError when there is none of that name."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 
 from device_runtime.contract.model import Colour
 from device_runtime.errors import CameraError
-from device_runtime.vision.frame import Frame, Pixels
+from device_runtime.vision.frame import Frame
 
 _COUNT_TOLERANCE = 0.02
 """Containers estimate their frame count from the duration; up to this share fewer frames is no damage."""
@@ -99,6 +100,6 @@ class VideoFile:
         self._capture.release()
 
 
-def _frame(pixels: Pixels, captured: int, index: int, name: str) -> Frame:
-    """Wrap what OpenCV gives: (H, W, 3) uint8 BGR."""
+def _frame(pixels: Any, captured: int, index: int, name: str) -> Frame:
+    """Wrap what OpenCV gives: (H, W, 3) uint8 BGR; its stubs do not know the dtype."""
     return Frame(pixels, Colour.BGR, captured, index, name, (time.monotonic_ns() - captured) / 1e6)

@@ -27,7 +27,8 @@ def iou(one: Boxes, others: Boxes) -> npt.NDArray[np.float32]:
     area = np.clip(one[2:] - one[:2], 0, None).prod()
     areas = np.clip(others[:, 2:] - others[:, :2], 0, None).prod(axis=1)
     union = area + areas - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    shares: npt.NDArray[np.float32] = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return shares
 
 
 def suppress(

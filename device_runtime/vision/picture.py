@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from device_runtime.contract.model import Colour
 from device_runtime.errors import BadFileError
@@ -41,7 +41,7 @@ def read_picture(path: Path, index: int = 0) -> Frame:
         raise BadFileError(f"no such picture: {path}") from error
     except Image.DecompressionBombError as error:
         raise BadFileError(f"{path}: expected at most {MAX_PIXELS // 10**6} megapixels; {error}") from error
-    except (SyntaxError, ValueError, EOFError, MemoryError, Image.UnidentifiedImageError) as error:
+    except (SyntaxError, ValueError, EOFError, MemoryError, UnidentifiedImageError) as error:
         raise BadFileError(f"{path}: not a readable picture: {error}") from error
     except OSError as error:
         if error.errno is not None:

@@ -35,8 +35,8 @@ def command(
     source: str | None,
     duration: float,
     labels: Path | None,
-    engine: str,
-    threads: int,
+    engine: str | None,
+    threads: int | None,
     prep: PrepOptions,
     task: TaskOptions,
     html: Path | None,
@@ -62,7 +62,8 @@ def command(
         page = stack.enter_context(report_file(html)) if html else None
         located = stack.enter_context(located_model(model, prep, task, labels))
         chosen = source or located.demo_source or DEFAULT_SOURCE
-        call = BenchCall(located.model, located.spec_path, chosen, duration, threads, engine)
+        name, count = located.engine(engine, threads)
+        call = BenchCall(located.model, located.spec_path, chosen, duration, count, name)
         with progress() as events:
             report = measure(call, events)
         if page:

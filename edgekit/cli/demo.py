@@ -27,8 +27,8 @@ def command(
     frames: int | None,
     save: Path | None,
     labels: Path | None,
-    engine: str,
-    threads: int,
+    engine: str | None,
+    threads: int | None,
     prep: PrepOptions,
     task: TaskOptions,
     *,
@@ -52,7 +52,7 @@ def command(
             raise UsageError("no source of frames", hint="name one: --source synthetic:belt")
         if chosen.startswith("synthetic:") and frames is None and save is not None:
             raise UsageError(f"{chosen} has no end", hint="say how many frames to save: --frames 300")
-        result = run_demo(located, DemoRequest(chosen, frames, save, engine, threads), events)
+        result = run_demo(located, DemoRequest(chosen, frames, save, *located.engine(engine, threads)), events)
     if as_json:
         answer_json(result)
     else:

@@ -25,8 +25,8 @@ def command(
     model: Path,
     dataset: Path,
     labels: Path | None,
-    engine: str,
-    threads: int,
+    engine: str | None,
+    threads: int | None,
     prep: PrepOptions,
     task: TaskOptions,
     *,
@@ -46,7 +46,8 @@ def command(
     from edgekit.project.locate import located_model  # noqa: PLC0415
 
     with located_model(model, prep, task, labels) as located, progress() as events:
-        result = evaluate(located.model, located.spec, read_dataset(dataset), events, engine, threads)
+        chosen = located.engine(engine, threads)
+        result = evaluate(located.model, located.spec, read_dataset(dataset), events, *chosen)
     if as_json:
         answer_json({"model": located.spec.name, "dataset": str(dataset), **encode(result)})
         return

@@ -90,9 +90,11 @@ _TASK = (
 )
 
 _ENGINE = (
-    click.option("--engine", default="auto", show_default=True, help="auto, litert or tflite-runtime."),
+    click.option("--engine", help="auto, litert or tflite-runtime.  [default: the project's or bundle's, or auto]"),
     click.option(
-        "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads for one inference."
+        "--threads",
+        type=click.IntRange(min=1),
+        help="CPU threads for one inference.  [default: the project's or bundle's, or 1]",
     ),
 )
 
@@ -135,7 +137,7 @@ def task_options(function: Callable[P, R]) -> Callable[..., R]:
 
 
 def engine_options(function: Callable[P, R]) -> Callable[..., R]:
-    """Add ``--engine`` and ``--threads`` to a command; it gets them as ``engine: str`` and ``threads: int``."""
+    """Add ``--engine`` and ``--threads`` to a command; it gets ``engine`` and ``threads``, each may be None."""
     return _with(function, _ENGINE)
 
 

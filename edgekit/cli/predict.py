@@ -25,8 +25,8 @@ def command(
     images: tuple[Path, ...],
     top: int | None,
     labels: Path | None,
-    engine: str,
-    threads: int,
+    engine: str | None,
+    threads: int | None,
     prep: PrepOptions,
     task: TaskOptions,
     *,
@@ -51,7 +51,7 @@ def command(
     if top is not None:
         task = dataclasses.replace(task, max_items=top)
     with located_model(model, prep, task, labels) as located:
-        predictor = Predictor(located.model, located.spec, engine, threads)
+        predictor = Predictor(located.model, located.spec, *located.engine(engine, threads))
         predictions = [(path, predictor.predict(read_picture(path))) for path in images]
     if as_json:
         rows = [

@@ -6,16 +6,17 @@ import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from converters.describe import describe_tflite, with_options
 from converters.interface import PrepOptions, TaskOptions
-from device_runtime.contract.decode import dumps, loads, read_json
+from device_runtime.contract.decode import dumps, loads
 from device_runtime.contract.manifest import ServiceSpec
 from device_runtime.contract.model import ModelSpec
-from device_runtime.errors import BadFileError, UsageError
+from device_runtime.errors import BadFileError
 from device_runtime.install.layout import Bundle, open_bundle
-from edgekit.project.config import FILE_NAME, Project, find_project
+from edgekit.project.config import Project, load_project
 
 _BUNDLE_SUFFIX = ".edgekit"
 _TRAINED_SUFFIXES = (".keras", ".h5", ".hdf5", ".onnx", ".pt", ".pt2", ".pb")
@@ -25,14 +26,19 @@ _TRAINED_SUFFIXES = (".keras", ".h5", ".hdf5", ".onnx", ".pt", ".pt2", ".pb")
 class LocatedModel:
     """A model that is ready to run: the ``.tflite`` file, its ModelSpec, and that spec as a file.
 
-    ``project`` is the one that the model was taken from, or None; ``service`` is what a bundle says.
+    ``project`` is the one that the model was taken from, or None; ``service`` is what the project or the bundle says of
+    how it runs.
     """
 
     model: Path
     spec: ModelSpec
     spec_path: Path
     project: Project | None = None
-    service: ServiceSpec | None = None
+    service: ServiceSpec = field(default_factory=ServiceSpec)
+
+    def engine(self, engine: str | None, threads: int | None) -> tuple[str, int]:
+        """Return the engine's name and its threads: what the user says, else what the service says."""
+        return engine or self.service.engine, threads or self.service.threads
 
     @property
     def demo_source(self) -> str | None:
@@ -49,13 +55,12 @@ def located_model(
 
     Args:
         argument: a ``.tflite`` file, a bundle, or None for the project's converted model.
-        prep: what the user says of the preparation. It describes a bare model; a model that has a ModelSpec is
-            described already, and contradicting that is an error.
-        task: what the user says of the outputs; thresholds may be changed for any model.
-        labels: a label file for a bare model.
+        prep: what the user says of the preparation.
+        task: what the user says of the outputs.
+        labels: the label file, or None.
 
     Raises:
-        UsageError: there is no project, or an option contradicts the model's own ModelSpec.
+        UsageError: there is no project, something cannot be known without an option, or an option contradicts what is.
         BadFileError: there is no such model, it is damaged, or not a converted one.
     """
     with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
@@ -65,47 +70,30 @@ def located_model(
 def _locate(
     argument: Path | None, prep: PrepOptions, task: TaskOptions, labels: Path | None, folder: Path
 ) -> LocatedModel:
-    project = None
-    if argument is None:
-        project = find_project(Path.cwd())
-        if project is None:
-            raise UsageError(
-                f"no {FILE_NAME} here or above, and no model was named",
-                hint="name a .tflite file or a bundle, or start with: edgekit new my-app --sample belt",
-            )
-        argument = project.tflite
-        if not argument.exists():
-            raise BadFileError(f"the project's model is not converted yet: no {argument}", hint="edgekit convert")
+    if argument is not None:
+        return _described(argument, prep, task, labels, folder)
+    project = load_project(Path.cwd())
+    if not project.tflite.exists():
+        raise BadFileError(f"the project's model is not converted yet: no {project.tflite}", hint="edgekit convert")
+    located = _described(project.tflite, prep, task, labels, folder)
+    return dataclasses.replace(located, project=project, service=project.file.service)
+
+
+def _described(argument: Path, prep: PrepOptions, task: TaskOptions, labels: Path | None, folder: Path) -> LocatedModel:
     if argument.suffix == _BUNDLE_SUFFIX:
         located = _from_bundle(argument, folder)
+        spec = with_options(located.spec, prep, task, labels)
     elif argument.suffix in _TRAINED_SUFFIXES:
         raise BadFileError(
             f"{argument}: a trained model; boards run converted ones", hint=f"edgekit convert {argument}"
         )
     else:
-        located = _from_tflite(argument, prep, task, labels, folder)
-        if located is not None:
-            return dataclasses.replace(located, project=project)
-        spec_path = argument.with_suffix(".json")
-        located = LocatedModel(argument, read_json(ModelSpec, spec_path), spec_path)
-    return dataclasses.replace(_adjusted(located, prep, task, labels, folder), project=project)
-
-
-def _from_tflite(
-    model: Path, prep: PrepOptions, task: TaskOptions, labels: Path | None, folder: Path
-) -> LocatedModel | None:
-    """Describe a bare model; None when it has a ModelSpec beside it."""
-    from converters.describe import describe_tflite  # noqa: PLC0415 - only bare models need it
-    from converters.tflite_reader import read_tflite  # noqa: PLC0415
-
-    # Older engines crash on damaged files instead of refusing them.
-    read_tflite(model)
-    if model.with_suffix(".json").exists():
-        return None
-    spec = describe_tflite(model, prep, task, labels)
-    spec_path = folder / f"{model.stem}.json"
+        # This reads the file's structure, too: older engines crash on damaged files instead of refusing them.
+        spec = describe_tflite(argument, prep, task, labels)
+        located = LocatedModel(argument, spec, folder)
+    spec_path = folder / "spec.json"
     spec_path.write_text(dumps(spec))
-    return LocatedModel(model, spec, spec_path)
+    return dataclasses.replace(located, spec=spec, spec_path=spec_path)
 
 
 def _from_bundle(path: Path, folder: Path) -> LocatedModel:
@@ -114,45 +102,12 @@ def _from_bundle(path: Path, folder: Path) -> LocatedModel:
             raise BadFileError(f"{path}: no packages in it")
         # All packages of a bundle carry the same application; they differ in the wheels.
         manifest = bundle.packages[0].manifest
-        model, spec_path = folder / f"{manifest.name}.tflite", folder / f"{manifest.name}.json"
+        model = folder / f"{manifest.name}.tflite"
         model.write_bytes(_blob(bundle, "model"))
-        spec_path.write_bytes(_blob(bundle, "spec"))
-        service = loads(ServiceSpec, _blob(bundle, "service").decode("utf-8", "replace"), f"{path}: service")
-    return LocatedModel(model, read_json(ModelSpec, spec_path), spec_path, service=service)
+        spec = loads(ModelSpec, _blob(bundle, "spec").decode("utf-8", "replace"), f"{path}: model.json")
+        service = loads(ServiceSpec, _blob(bundle, "service").decode("utf-8", "replace"), f"{path}: service.json")
+    return LocatedModel(model, spec, folder, service=service)
 
 
 def _blob(bundle: Bundle, role: str) -> bytes:
     return b"".join(bundle.read(bundle.packages[0].manifest.of_role(role)[0]))
-
-
-def _adjusted(
-    located: LocatedModel, prep: PrepOptions, task: TaskOptions, labels: Path | None, folder: Path
-) -> LocatedModel:
-    """Apply what may be changed of a described model: thresholds. All else was fixed when it was converted."""
-    for name, value in vars(prep).items():
-        if value is not None and value != getattr(located.spec.prep, name):
-            raise UsageError(
-                f"{located.spec.name} was converted with {name} {_word(getattr(located.spec.prep, name))}, "
-                f"not {_word(value)}",
-                hint="leave the option out, or convert again",
-            )
-    if labels is not None:
-        raise UsageError(
-            f"{located.spec.name} has its labels already", hint="leave --labels out, or convert again with it"
-        )
-    changes = {name: value for name, value in vars(task).items() if value is not None}
-    if not changes:
-        return located
-    try:
-        spec = dataclasses.replace(located.spec, task=dataclasses.replace(located.spec.task, **changes))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    spec_path = folder / "adjusted.json"
-    spec_path.write_text(dumps(spec))
-    return dataclasses.replace(located, spec=spec, spec_path=spec_path)
-
-
-def _word(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(f"{number:g}" for number in value)
-    return str(getattr(value, "value", value))

@@ -119,12 +119,18 @@ def test_something_that_is_no_image_is_refused(describe):
         describe(classifier(dtype="uint8", channels=2))
 
 
-def test_the_json_beside_the_model_comes_first_and_options_change_it(describe, tmp_path):
+def test_the_json_beside_the_model_comes_first_and_options_change_its_task(describe, tmp_path):
     plain = describe(classifier(), PrepOptions(mean=(3.0,), std=(4.0,)))
     (tmp_path / "model.json").write_text(dumps(plain))
     assert describe(classifier()) == plain
-    changed = describe(classifier(), PrepOptions(colour=Colour.BGR), TaskOptions(score_threshold=0.25))
-    assert (changed.prep.colour, changed.prep.mean, changed.task.score_threshold) == (Colour.BGR, (3.0,), 0.25)
+    changed = describe(classifier(), PrepOptions(mean=(3.0,)), TaskOptions(score_threshold=0.25))
+    assert (changed.prep, changed.task.score_threshold) == (plain.prep, 0.25)
+
+
+def test_the_preparation_of_a_described_model_cannot_be_said_anew(describe, tmp_path):
+    (tmp_path / "model.json").write_text(dumps(describe(classifier(), PrepOptions(mean=(3.0,), std=(4.0,)))))
+    with pytest.raises(UsageError, match="made with colour rgb, not bgr"):
+        describe(classifier(), PrepOptions(colour=Colour.BGR))
 
 
 def test_a_json_of_another_model_is_refused(describe, tmp_path):

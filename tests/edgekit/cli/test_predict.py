@@ -61,7 +61,7 @@ def test_an_option_that_contradicts_the_model_s_own_description_is_refused(edgek
     brightness_model(pictures / "m.tflite")
     answer = edgekit("predict", "m.tflite", "green.png", "--normalise", "-1..1")
     assert answer.code == 2
-    assert "converted with mean 0, not 127.5" in answer.err
+    assert "m was made with mean 0, not 127.5" in answer.err
     edgekit.ok("predict", "m.tflite", "green.png", "--normalise", "0..1")
 
 
