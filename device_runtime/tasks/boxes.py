@@ -9,6 +9,8 @@ from device_runtime.contract.model import BoxFormat
 from device_runtime.tasks.interface import Classes, Scores
 from device_runtime.vision.placement import Boxes
 
+_BLOCK = 128
+
 
 def to_xyxy(boxes: Boxes, order: BoxFormat) -> Boxes:
     """Return (n, 4) boxes of any order as x1 y1 x2 y2, in the same unit."""
@@ -22,12 +24,20 @@ def to_xyxy(boxes: Boxes, order: BoxFormat) -> Boxes:
 
 def iou(one: Boxes, others: Boxes) -> npt.NDArray[np.float32]:
     """Return intersection over union of a box (4,) with each of (n, 4): (n,) float32; 0 where both are empty."""
-    corner = np.minimum(one[2:], others[:, 2:]) - np.maximum(one[:2], others[:, :2])
-    common = np.clip(corner, 0, None).prod(axis=1)
-    area = np.clip(one[2:] - one[:2], 0, None).prod()
-    areas = np.clip(others[:, 2:] - others[:, :2], 0, None).prod(axis=1)
-    union = area + areas - common
-    shares: npt.NDArray[np.float32] = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    shares: npt.NDArray[np.float32] = pairwise_iou(one[None], others)[0]
+    return shares
+
+
+def pairwise_iou(rows: Boxes, columns: Boxes) -> npt.NDArray[np.float32]:
+    """Return intersection over union of each of (n, 4) with each of (m, 4): (n, m) float32."""
+    left, top, right, bottom = rows.T[:, :, None]
+    x1, y1, x2, y2 = columns.T[:, None, :]
+    width = np.maximum(np.minimum(right, x2) - np.maximum(left, x1), 0)
+    height = np.maximum(np.minimum(bottom, y2) - np.maximum(top, y1), 0)
+    common = width * height
+    union = _areas(left, top, right, bottom) + _areas(x1, y1, x2, y2) - common
+    # Two empty boxes have no union; any divisor gives the 0 that is meant.
+    shares: npt.NDArray[np.float32] = common / np.where(union > 0, union, np.float32(1))
     return shares
 
 
@@ -35,6 +45,8 @@ def suppress(
     boxes: Boxes, scores: Scores, classes: Classes, iou_threshold: float, max_items: int
 ) -> npt.NDArray[np.int64]:
     """Greedy non-maximum suppression within each class.
+
+    Overlaps are computed for a block of candidates at once: one by one, NumPy's calls cost more than their work.
 
     Args:
         boxes: (n, 4) float32 x1 y1 x2 y2.
@@ -47,11 +59,28 @@ def suppress(
         Indices of the kept boxes by falling score; equal scores keep their order.
     """
     order = np.argsort(-scores, kind="stable")
-    kept: list[int] = []
-    while len(order) and len(kept) < max_items:
-        best = order[0]
-        kept.append(int(best))
-        rest = order[1:]
-        overlapping = iou(boxes[best], boxes[rest]) > iou_threshold
-        order = rest[~(overlapping & (classes[rest] == classes[best]))]
-    return np.array(kept, np.int64)
+    kept = np.empty(0, np.int64)
+    for start in range(0, len(order), _BLOCK):
+        block = order[start : start + _BLOCK]
+        free = ~_covers(boxes, classes, kept, block, iou_threshold).any(axis=0)
+        rivals = _covers(boxes, classes, block, block, iou_threshold)
+        for index in range(len(block)):
+            if free[index]:
+                free[index + 1 :] &= ~rivals[index, index + 1 :]
+        kept = np.concatenate([kept, block[free]])
+        if len(kept) >= max_items:
+            break
+    return kept[:max_items]
+
+
+def _covers(
+    boxes: Boxes, classes: Classes, better: npt.NDArray[np.int64], others: npt.NDArray[np.int64], threshold: float
+) -> npt.NDArray[np.bool_]:
+    """Tell which of ``better`` suppress which of ``others``: (n, m) bool."""
+    same: npt.NDArray[np.bool_] = classes[better][:, None] == classes[others]
+    return same & (pairwise_iou(boxes[better], boxes[others]) > threshold)
+
+
+def _areas(x1: Boxes, y1: Boxes, x2: Boxes, y2: Boxes) -> Boxes:
+    areas: Boxes = np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0)
+    return areas
