@@ -1,42 +1,5 @@
-"""Models that are trained once for all converter tests."""
+"""Fixtures of the converter tests."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from tests.support.conversions import fake, trained
 
-import pytest
-
-_ROOT = Path(__file__).parent.parent.parent
-_FAKE_BACKEND = _ROOT / "tests" / "support" / "fake_backend"
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    """A folder of small trained Keras models, a float TFLite one, and ``pictures``."""
-    folder = tmp_path_factory.mktemp("trained")
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.support.train_models", folder],
-        cwd=_ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder
-
-
-@pytest.fixture
-def fake(trained, tmp_path, monkeypatch):
-    """Make a source for a backend of another package: ``fake(export="die")`` gives a path to convert."""
-    monkeypatch.syspath_prepend(str(_FAKE_BACKEND))
-
-    def make(**told):
-        path = tmp_path / "model.fake"
-        path.write_text(json.dumps({"model": str(trained / "plain.tflite"), **told}))
-        return path
-
-    return make
+__all__ = ["fake", "trained"]
