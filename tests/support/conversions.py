@@ -14,9 +14,10 @@ _FAKE_BACKEND = _ROOT / "tests" / "support" / "fake_backend"
 
 
 @functools.cache
-def _train(factory):
+def _train(base):
     """Train once for all modules that import the fixture: each import makes a fixture of its own."""
-    folder = factory.mktemp("trained")
+    folder = base / "trained"
+    folder.mkdir()
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.train_models", folder],
@@ -33,7 +34,7 @@ def _train(factory):
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """A folder of small trained Keras models, a float TFLite one, and ``pictures``."""
-    return _train(tmp_path_factory)
+    return _train(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture
