@@ -6,7 +6,7 @@ import os
 from typing import Optional
 
 from device_runtime.install.fsops import FileSystem, remove_if_there, replace_link, sync_folder
-from device_runtime.install.root import Root, link_to
+from device_runtime.install.root import Root, link_to, linked_release
 
 
 def point_current(fs: FileSystem, root: Root, release: Optional[str]) -> None:
@@ -17,6 +17,19 @@ def point_current(fs: FileSystem, root: Root, release: Optional[str]) -> None:
 def point_previous(fs: FileSystem, root: Root, release: Optional[str]) -> None:
     """Let ``previous`` point to a release, or be absent. Raises OSError."""
     _point(fs, root, "previous", release)
+
+
+def prepare_return(fs: FileSystem, root: Root, release: Optional[str]) -> None:
+    """Make the link with which ``point_current`` can return to ``release`` on a full disk. Raises OSError."""
+    remove_if_there(fs, root.way_back)
+    if release is not None:
+        # A target of more than 59 bytes takes a block of its own on ext4: it is not to be had when it is needed.
+        fs.symlink(link_to(release), root.way_back)
+
+
+def forget_return(fs: FileSystem, root: Root) -> None:
+    """Remove the link that ``prepare_return`` made, if it is still there. Raises OSError."""
+    remove_if_there(fs, root.way_back)
 
 
 def _point(fs: FileSystem, root: Root, name: str, release: Optional[str]) -> None:
@@ -31,4 +44,8 @@ def _point(fs: FileSystem, root: Root, name: str, release: Optional[str]) -> Non
             return
     except OSError:
         pass  # missing, or not a link: replaced below
-    replace_link(fs, link, link_to(release))
+    if link == root.current and linked_release(root.way_back) == release:
+        fs.rename(root.way_back, link)
+        sync_folder(fs, root.path)
+    else:
+        replace_link(fs, link, link_to(release))

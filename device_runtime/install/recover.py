@@ -8,7 +8,7 @@ from typing import Optional
 
 from device_runtime.contract.events import Notice
 from device_runtime.contract.status import InstallState
-from device_runtime.install.activate import point_current, point_previous
+from device_runtime.install.activate import forget_return, point_current, point_previous
 from device_runtime.install.collect import sweep
 from device_runtime.install.release import is_whole
 from device_runtime.install.root import linked_release
@@ -33,11 +33,19 @@ def recover(site: Site) -> InstallState:
         _tell(site, "trial-interrupted", state.trial.release, "an installation did not finish; it was taken back")
         state = dataclasses.replace(state, trial=None)
     state = _without_missing(site, state)
+    refusal = None
     if state != found and (found is not None or _anything_there(site)):
-        write_state(site.fs, site.root, state)
+        try:
+            write_state(site.fs, site.root, state)
+        except OSError as error:
+            # A full disk must not keep what is committed from running; what was read leads to the same again.
+            refusal = error
     if linked_release(site.root.current) != state.committed:
         point_current(site.fs, site.root, state.committed)
         site.application.resume(site.root.current)
+    if refusal is not None:
+        raise refusal
+    forget_return(site.fs, site.root)
     point_previous(site.fs, site.root, state.fallback)
     return state
 

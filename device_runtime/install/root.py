@@ -46,6 +46,11 @@ class Root:
         return self.path / "previous"
 
     @property
+    def way_back(self) -> Path:
+        """During a trial, a link to what was committed, made beforehand: to return needs one rename and no space."""
+        return self.path / "way-back"
+
+    @property
     def state(self) -> Path:
         """What was decided: committed, fallback, trial, bad."""
         return self.path / "state.json"

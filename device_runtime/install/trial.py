@@ -9,7 +9,7 @@ from typing import Optional
 from device_runtime.contract.events import Notice, Step
 from device_runtime.contract.status import BadRelease, InstallState, Trial
 from device_runtime.errors import InstallError
-from device_runtime.install.activate import point_current, point_previous
+from device_runtime.install.activate import forget_return, point_current, point_previous, prepare_return
 from device_runtime.install.application import Verdict
 from device_runtime.install.collect import collect, sweep
 from device_runtime.install.journal import now
@@ -44,6 +44,7 @@ def try_release(site: Site, state: InstallState, release: str) -> InstallState:
     trial = dataclasses.replace(state, trial=Trial(release, state.committed, now()))
     site.events(Step("switch, and check again"))
     try:
+        prepare_return(site.fs, site.root, state.committed)
         write_state(site.fs, site.root, trial)
         site.journal.write("trial", release)
         point_current(site.fs, site.root, release)
@@ -68,6 +69,7 @@ def _commit(site: Site, state: InstallState, release: str) -> InstallState:
             raise
         site.journal.write("committed", release)
         try:
+            forget_return(site.fs, site.root)
             point_previous(site.fs, site.root, committed.fallback)
             collect(site.fs, site.root, committed)
         except OSError as error:
@@ -104,6 +106,7 @@ def _give_back(site: Site, state: InstallState, release: str, verdict: Optional[
             site.journal.write(verdict.code, release, verdict.reason)
         site.application.resume(site.root.current)
         with contextlib.suppress(OSError):
+            forget_return(site.fs, site.root)
             sweep(site.fs, site.root)
             collect(site.fs, site.root, decided)
 

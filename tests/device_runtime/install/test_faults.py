@@ -138,6 +138,17 @@ def test_an_update_refused_by_the_disk_at_any_call_leaves_a_whole_release(
         else:
             assert record["at_once"]["current"] == new
     if fault == "full":
+        # The way back takes no space: whoever was not committed does not stay.
+        assert {record["at_once"]["current"] for record in records if record["code"]} == {old}
         full = [record["said"]["error"] for record in records if record["code"] == 6]
         assert full
         assert all("needs" in error["message"] and "bytes free" in error["message"] for error in full)
+
+
+def test_a_failed_trial_on_a_disk_that_fills_up_at_any_call_returns_at_once(memory, board_with_first, first, bundles):
+    bad = tiny_bundle(bundles, "6.6", check=OFF_IN_SERVICE)
+    records = fault_points(memory, board_with_first, "full", "apply", bad, step=3)
+    old = release_of(first)
+    assert {record["at_once"]["current"] for record in records} == {old}
+    assert {record["settled"]["current"] for record in records} == {old}
+    assert {record["code"] for record in records} <= {1, 6, 7}
