@@ -55,7 +55,7 @@ def main() -> None:
                     project.calibration,
                     project.labels,
                     project.file.prep.options(),
-                    project.file.task.options(),
+                    project.file.task,
                 ),
                 silent,
             )

@@ -87,7 +87,7 @@ def _project_request(project: Project, output: Path | None, prep: PrepOptions, t
         project.calibration,
         project.labels,
         merge(prep, project.file.prep.options()),
-        merge(task, project.file.task.options()),
+        merge(task, project.file.task),
     )
 
 

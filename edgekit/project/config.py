@@ -9,7 +9,7 @@ from pathlib import Path
 from converters.interface import PrepOptions, TaskOptions
 from device_runtime.contract.decode import decode
 from device_runtime.contract.manifest import ServiceSpec
-from device_runtime.contract.model import BoxFormat, Colour, Interpolation, Resize
+from device_runtime.contract.model import Colour, Interpolation, Resize
 from device_runtime.errors import BadFileError, UsageError
 from device_runtime.files import refused
 
@@ -55,31 +55,6 @@ class PrepTable:
 
 
 @dataclass(frozen=True)
-class TaskTable:
-    """``[task]``: what the outputs mean."""
-
-    name: str | None = None
-    decoder: str | None = None
-    score_threshold: float | None = None
-    max_items: int | None = None
-    iou_threshold: float | None = None
-    box_format: BoxFormat | None = None
-    label_offset: int | None = None
-
-    def options(self) -> TaskOptions:
-        """Return the same as the converters take it."""
-        return TaskOptions(
-            self.name,
-            self.decoder,
-            self.score_threshold,
-            self.max_items,
-            self.iou_threshold,
-            self.box_format,
-            self.label_offset,
-        )
-
-
-@dataclass(frozen=True)
 class BundleTable:
     """``[bundle]``: the file to write, and the boards that it is for."""
 
@@ -101,7 +76,7 @@ class ProjectFile:
     project: ProjectTable
     model: ModelTable
     prep: PrepTable = field(default_factory=PrepTable)
-    task: TaskTable = field(default_factory=TaskTable)
+    task: TaskOptions = field(default_factory=TaskOptions)
     bundle: BundleTable = field(default_factory=BundleTable)
     service: ServiceSpec = field(default_factory=ServiceSpec)
     demo: DemoTable = field(default_factory=DemoTable)

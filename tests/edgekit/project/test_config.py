@@ -49,7 +49,7 @@ def test_everything_is_read_and_paths_are_relative_to_the_file(tmp_path):
     prep = project.file.prep.options()
     assert (prep.resize, prep.colour, prep.pad) == (Resize.LETTERBOX, Colour.BGR, 114)
     assert (prep.mean, prep.std) == ((127.5,), (127.5,))
-    assert project.file.task.options().box_format is BoxFormat.YXYX
+    assert project.file.task.box_format is BoxFormat.YXYX
     assert project.source_of_frames("file:clip.mp4") == f"file:{tmp_path / 'clip.mp4'}"
     assert project.source_of_frames("synthetic:belt") == "synthetic:belt"
 
