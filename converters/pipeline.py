@@ -20,7 +20,7 @@ from converters.jobs import Done, ExportFloat, OpenSource, Outputs, Quantise, Ru
 from converters.op_versions import require_versions
 from converters.parity.compare import compare, require_parity
 from converters.plan import ConversionPlan, plan_conversion
-from converters.process import open_worker
+from converters.process import Worker, open_worker
 from converters.recipe import RECIPES, QuantRecipe, recipe_named
 from converters.registry import backend_for
 from converters.tflite_reader import TfliteInfo, read_tflite
@@ -97,15 +97,13 @@ def verify(
         events: hears of progress.
 
     Raises:
-        ConversionError: it is not right.
-        ModelError: it cannot be loaded or run.
+        ConversionError: it is not right, or cannot be loaded or run.
     """
     samples = evidence.samples
     events(Step(f"run the {recipe.name} model and compare it with the trained one"))
     require_versions(read_tflite(model), f"the {recipe.name} model")
     with open_worker(folder, events) as worker:
-        job = RunModel(str(model), spec.prep, str(samples.path), str(folder))
-        outputs = worker.call(job, Outputs, "run the converted model")
+        outputs = _run(worker, RunModel(str(model), spec.prep, str(samples.path), str(folder)), recipe)
     if outputs.inputs != spec.inputs or outputs.outputs != spec.outputs:
         raise ConversionError(
             f"the engine sees other tensors in the converted model than its file tells: expected {spec.inputs} and "
@@ -115,6 +113,17 @@ def verify(
     report = compare(evidence.outputs, converted, spec, samples.names, generated=samples.generated)
     require_parity(report, recipe, f"the {recipe.name} model")
     return report
+
+
+def _run(worker: Worker, job: RunModel, recipe: QuantRecipe) -> Outputs:
+    """Run a model that this conversion made: when it cannot be run, the conversion is what failed."""
+    try:
+        return worker.call(job, Outputs, f"run the {recipe.name} model")
+    except ModelError as error:
+        reason = str(error).replace(f"{job.model}: ", "")
+        raise ConversionError(
+            f"the {recipe.name} model that was made cannot be used: {reason}", hint="try another one: --recipe float32"
+        ) from error
 
 
 def _check_request(request: ConvertRequest, recipe: QuantRecipe) -> None:
@@ -190,7 +199,7 @@ def _apply_recipe(
         job = Quantise(str(source.model), str(plain), "float32", samples, plan.float_prep, None, plan.order, names)
         worker.call(job, Done, "read the float32 model")
         check = RunModel(str(plain), plan.float_prep, samples, str(folder), limit=_FLOAT_CHECK_SAMPLES)
-        outputs = worker.call(check, Outputs, "run the float32 model")
+        outputs = _run(worker, check, RECIPES["float32"])
         _check_float(request, source, plain, outputs)
         events(Step(f"apply recipe {request.recipe}"))
         job = Quantise(

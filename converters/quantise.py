@@ -201,7 +201,13 @@ def _with_versions(model: Any, where: str) -> Any:
 
 
 def _unpack(content: bytes) -> Any:
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content), 0))
+    """Read a model; values that lie behind its tables (``offset`` is more than 1 then) are brought back into them."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content), 0))
+    for buffer in model.buffers:
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+        buffer.offset = buffer.size = 0
+    return model
 
 
 def _pack(model: Any) -> bytes:

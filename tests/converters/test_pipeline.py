@@ -319,7 +319,7 @@ def test_a_corrupt_weight_is_caught(proven):
 def test_a_truncated_model_is_caught(proven):
     model, judge = proven
     model.write_bytes(model.read_bytes()[: model.stat().st_size // 2])
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match="damaged TFLite model"):
         judge(model)
 
 

@@ -60,6 +60,7 @@ def build(net: Net) -> bytes:
         graph.operators.append(_operator(item, position))
         model.operatorCodes.append(_code(item))
     model.subgraphs = [graph]
+    model.signatureDefs = [_signature(graph)]
     if net.metadata:
         entry = schema.MetadataT()
         entry.name = b"TFLITE_METADATA"
@@ -135,6 +136,20 @@ def image_metadata(mean: list, std: list, *, label_file: str | None = None, outp
     model = _table(builder, {0: builder.CreateString("tiny"), 3: _tables(builder, [graph])})
     builder.Finish(model, b"M001")
     return bytes(builder.Output())
+
+
+def _signature(graph):
+    made = schema.SignatureDefT()
+    made.signatureKey, made.subgraphIndex = b"serving_default", 0
+    made.inputs = [_named(b"input", graph.inputs[0])]
+    made.outputs = [_named(b"output_%d" % place, index) for place, index in enumerate(graph.outputs)]
+    return made
+
+
+def _named(name, index):
+    made = schema.TensorMapT()
+    made.name, made.tensorIndex = name, index
+    return made
 
 
 def _tensor(item, buffers):
