@@ -19,6 +19,7 @@ from device_runtime.install.fsops import FileSystem
 from device_runtime.install.release import damage
 from device_runtime.install.root import Root, linked_release
 from device_runtime.install.site import Site
+from device_runtime.install.state import read_state
 from tests.support.faulty_files import FAULTS, FaultyFiles
 
 _KILLED = -signal.SIGKILL
@@ -57,7 +58,15 @@ def look(root: Path) -> dict:
     release = linked_release(site.root.current)
     broken = damage(site.root, site.store, release) if release else []
     left = [path.name for path in root.rglob("*") if path.name.startswith(".tmp-") or path.name.endswith(".part")]
-    return {"current": release, "link": os.path.lexists(root / "current"), "damage": broken, "left": left}
+    state = read_state(site.root)
+    return {
+        "current": release,
+        "link": os.path.lexists(site.root.current),
+        "damage": broken,
+        "left": left,
+        "trial": bool(state and state.trial),
+        "way_back": os.path.lexists(site.root.way_back),
+    }
 
 
 def points(plan: dict) -> list:
