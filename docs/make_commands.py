@@ -12,20 +12,26 @@ import click
 from edgekit.cli.app import COMMANDS, edgekit
 
 TARGET = Path(__file__).parent / "reference" / "commands.md"
+_WIDTH = 100
 
 
 def commands_page() -> str:
     """Return the page."""
     pieces = ["# Commands", "", "Made by `python docs/make_commands.py` from the commands' own help.", ""]
-    with click.Context(edgekit, info_name="edgekit", terminal_width=100, max_content_width=100) as context:
-        pieces += ["```", edgekit.get_help(context), "```", ""]
-        for verb in COMMANDS:
-            command = edgekit.get_command(context, verb)
-            if command is None:
-                raise LookupError(verb)
-            with click.Context(command, context, verb, terminal_width=100, max_content_width=100) as inner:
-                pieces += [f"## edgekit {verb}", "", "```", command.get_help(inner), "```", ""]
+    context = _context(edgekit, "edgekit", None)
+    pieces += ["```", edgekit.get_help(context), "```", ""]
+    for verb in COMMANDS:
+        command = edgekit.get_command(context, verb)
+        if command is None:
+            raise LookupError(verb)
+        pieces += [f"## edgekit {verb}", "", "```", command.get_help(_context(command, verb, context)), "```", ""]
     return "\n".join(pieces)
+
+
+def _context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:
+    return command.make_context(
+        name, [], parent, resilient_parsing=True, terminal_width=_WIDTH, max_content_width=_WIDTH
+    )
 
 
 if __name__ == "__main__":
