@@ -25,7 +25,7 @@ EVALUATION_SEED = 1_000_000
 """A still's seed decides everything about it. Training uses others, so it has seen none of these pictures."""
 
 CALIBRATION_COUNT = 100
-EVALUATION_COUNT = 150
+EVALUATION_COUNT = 100
 _JPEG_QUALITY = 92
 _VIDEO_FPS = 30.0
 

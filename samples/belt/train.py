@@ -237,7 +237,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("belt.keras"), help="default: %(default)s")
     parser.add_argument("--pictures", type=int, default=1600, metavar="N", help="to train on (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=14, metavar="N", help="passes over them (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=10, metavar="N", help="passes over them (%(default)s)")
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="pictures per step (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
     given = parser.parse_args()
