@@ -43,7 +43,7 @@ _ALL = (
     # does not have (it computes something else). Depthwise weights per tensor are wrong on every engine.
     QuantRecipe(
         "dynamic-int8",
-        "a quarter of the size without calibration; slower than static-int8",
+        "a quarter of the size without calibration",
         "int8",
         granularity="channel",
         dense_granularity="tensor",
@@ -51,7 +51,7 @@ _ALL = (
     ),
     QuantRecipe(
         "static-int8",
-        "a quarter of the size and the fastest; camera bytes go straight in",
+        "a quarter of the size, integer arithmetic; camera bytes go straight in",
         "int8",
         "int8",
         granularity="channel",
