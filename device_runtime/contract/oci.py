@@ -100,7 +100,9 @@ def read_index(content: bytes, where: str) -> OciIndex:
     """
     data = _parse(content, where)
     annotations = data.get("annotations")
-    claimed = annotations.pop(CHECKSUM_ANNOTATION, None) if isinstance(annotations, dict) else None
+    if not isinstance(annotations, dict):
+        raise BadFileError(f"{where}: altered: expected its checksum among its annotations")
+    claimed = annotations.pop(CHECKSUM_ANNOTATION, None)
     actual = digest_of(canonical(data))
     if claimed != actual:
         raise BadFileError(f"{where}: altered: expected checksum {claimed}, got {actual}")
