@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from device_runtime import __version__
 from device_runtime.contract.decode import dumps, encode, read_json
+from device_runtime.contract.manifest import RELEASE_MANIFEST
 from device_runtime.contract.model import ModelSpec
 from device_runtime.errors import EdgeError, Interrupted, UsageError
+from device_runtime.install.lock import using
 
 
 def main(arguments: list[str]) -> int:
@@ -25,7 +29,8 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        document = options.run(options)
+        with _held(getattr(options, "release", None)):
+            document = options.run(options)
     except (KeyboardInterrupt, Interrupted):
         return _report(Interrupted("interrupted"), as_json=options.json)
     except BrokenPipeError:
@@ -35,6 +40,13 @@ def main(arguments: list[str]) -> int:
     if options.json:
         print(dumps(document), end="")  # noqa: T201 - stdout is the answer
     return 130 if isinstance(document, dict) and document.get("interrupted") else 0
+
+
+@contextlib.contextmanager
+def _held(release: Path | None) -> Iterator[None]:
+    """Keep a release from being removed while it runs. What is no release is said by the command itself."""
+    with using(release) if release and (release / RELEASE_MANIFEST).is_file() else contextlib.nullcontext():
+        yield
 
 
 def _run(options: argparse.Namespace) -> Any:

@@ -43,14 +43,14 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    r"""Measure MODEL (a .tflite file or a bundle; by default the project's) in the camera loop.
+    """Measure MODEL (a .tflite file or a bundle; by default the project's) in the camera loop.
 
     The measurement runs in a process of its own. What slowed the machine down, or worked on it, is said.
 
     \b
     edgekit bench --duration 20 --html out/bench.html
     edgekit bench out/belt.tflite --source dir:images/evaluation --threads 2
-    """
+    """  # noqa: D301 - click wants the control character, which keeps lines as they are
     from contextlib import ExitStack  # noqa: PLC0415 - with the runtime below: it takes 0.2 s to import
 
     from edgekit.benching.report import render, report_file  # noqa: PLC0415

@@ -34,14 +34,14 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    r"""Run MODEL (a .tflite file or a bundle; by default the project's) on frames, and draw what it finds.
+    """Run MODEL (a .tflite file or a bundle; by default the project's) on frames, and draw what it finds.
 
     Ctrl-C ends it; a video that is being saved is complete then.
 
     \b
     edgekit demo --source synthetic:belt --frames 300 --save out/demo.mp4
     edgekit demo out/belt.tflite --source camera:0
-    """
+    """  # noqa: D301 - click wants the control character, which keeps lines as they are
     from device_runtime.errors import Interrupted, UsageError  # noqa: PLC0415 - the runtime takes 0.2 s to import
     from edgekit.demonstrating import DemoRequest, run_demo  # noqa: PLC0415
     from edgekit.project.locate import located_model  # noqa: PLC0415

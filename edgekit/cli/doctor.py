@@ -19,14 +19,14 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 @click.option("--quick", is_flag=True, help="Leave out what takes seconds (TensorFlow).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(*, quick: bool, as_json: bool) -> None:
-    r"""Check this machine: every package by using it, disk, cameras, clock. Nothing is changed.
+    """Check this machine: every package by using it, disk, cameras, clock. Nothing is changed.
 
     Exits with 0 when nothing failed, and with 1 otherwise; warnings do not count.
 
     \b
     edgekit doctor
     edgekit doctor --quick --json
-    """
+    """  # noqa: D301 - click wants the control character, which keeps lines as they are
     from edgekit.doctor.host import host_checks  # noqa: PLC0415 - other commands start without it
     from edgekit.doctor.interface import run_checks  # noqa: PLC0415
 

@@ -32,14 +32,14 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    r"""Measure the accuracy of MODEL (a .tflite file or a bundle) on DATASET.
+    """Measure the accuracy of MODEL (a .tflite file or a bundle) on DATASET.
 
     DATASET is a folder with one folder per class, or a labels.csv (or a folder with one) with the columns file,label;
     for a detector file,label,x1,y1,x2,y2 with one row per object, boxes in pixels.
 
     \b
     edgekit evaluate out/digits.tflite images/evaluation
-    """
+    """  # noqa: D301 - click wants the control character, which keeps lines as they are
     from device_runtime.contract.decode import encode  # noqa: PLC0415 - the runtime takes 0.2 s to import
     from edgekit.evaluating.dataset import read_dataset  # noqa: PLC0415
     from edgekit.evaluating.evaluate import evaluate  # noqa: PLC0415

@@ -32,7 +32,7 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    r"""Run MODEL (a .tflite file or a bundle) on IMAGES.
+    """Run MODEL (a .tflite file or a bundle) on IMAGES.
 
     A model that edgekit converted is described by the JSON file beside it. Of any other .tflite file, what its
     tensors and its metadata do not tell comes from the options.
@@ -40,7 +40,7 @@ def command(
     \b
     edgekit predict out/belt.tflite photo.jpg
     edgekit predict out/belt-0.1.0.edgekit photos/*.jpg --json
-    """
+    """  # noqa: D301 - click wants the control character, which keeps lines as they are
     import dataclasses  # noqa: PLC0415 - the runtime below takes 0.2 s to import
 
     from device_runtime.contract.decode import encode  # noqa: PLC0415

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from device_runtime.install.lock import in_use
 from tests.device_runtime.test_check import install
 from tests.support.tflite import brightness_model
 
@@ -33,6 +34,18 @@ def test_a_release_runs_with_its_own_settings(tmp_path):
     done = runtime("run", "--release", install(tmp_path), "--frames", 2, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["frames"] == 2
+
+
+def test_a_release_that_runs_is_not_removed(tmp_path):
+    release = install(tmp_path)
+    assert not in_use(release)
+    command = [sys.executable, "-m", "device_runtime", "run", "--release", release]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout.readline()
+        assert in_use(release)
+        running.terminate()
+        running.communicate(timeout=30)
+    assert not in_use(release)
 
 
 def test_check_says_how_close_the_goldens_are(tmp_path):
