@@ -180,14 +180,19 @@ def missing_percentiles(report: BenchReport) -> str:
 def waiting(report: BenchReport) -> str:
     """Say how much of the total is waiting, and why; empty when it is next to nothing.
 
-    A file or a drawn scene is read ahead of the model, so that no frame is lost; a live camera gives its newest frame.
+    The next frame of a file or a drawn scene is read while the model works on the one before, and then waits for it; a
+    live camera gives its newest frame.
     """
     total = report.stages["total"].mean
     waited = total - sum(stats.mean for stage, stats in report.stages.items() if stage != "total")
     if waited < _WORTH_SAYING * total:
         return ""
     scheme = report.source.partition(":")[0]
-    why = "for the next frame's turn" if scheme in LIVE_SCHEMES else f"because frames of {scheme}: are read ahead"
+    why = (
+        "for the next frame's turn"
+        if scheme in LIVE_SCHEMES
+        else "because the next frame is read while the model works on the one before"
+    )
     return f"{milliseconds(waited)} of the {milliseconds(total)} ms in total are waiting, {why}"
 
 

@@ -124,7 +124,7 @@ def test_waiting_is_told_apart_from_work():
     apart = total_of(33.0, "file:clip.mp4")
     work = sum(stats.mean for stage, stats in apart.stages.items() if stage != "total")
     told = f"{33.0 - work:.1f} of the 33.0 ms in total are waiting"
-    assert waiting(apart) == f"{told}, because frames of file: are read ahead"
+    assert waiting(apart) == f"{told}, because the next frame is read while the model works on the one before"
     assert waiting(total_of(33.0, "v4l2:0")) == f"{told}, for the next frame's turn"
     assert told in Page(render(apart)).text
     assert waiting(total_of(work * 1.01, "v4l2:0")) == ""
