@@ -22,6 +22,14 @@ def test_a_file_is_replaced_as_a_whole_with_an_ordinary_mode(tmp_path):
     assert sorted(tmp_path.iterdir()) == [path, plain]
 
 
+def test_a_reader_of_the_old_file_goes_on_reading_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with path.open() as reader:
+        write_text(path, "new")
+        assert reader.read() == "old"
+
+
 def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")

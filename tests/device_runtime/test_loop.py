@@ -140,6 +140,14 @@ def test_nobody_waits_for_the_other_side_after_the_end():
     assert not handover.put(3)
 
 
+def test_the_oldest_of_a_full_queue_is_dropped_and_the_order_kept():
+    handover = Handover(3, newest_wins=True)
+    assert all(handover.put(item) for item in range(5))
+    handover.close()
+    assert [handover.take(1) for _ in range(4)] == [2, 3, 4, None]
+    assert handover.dropped == 2
+
+
 def test_runs_leave_no_thread_behind():
     before = threading.active_count()
     for _ in range(5):
