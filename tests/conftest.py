@@ -5,11 +5,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from device_runtime.engine.litert import ENGINES, installed_engines
 from tests.support.cli import CommandLine
 
 _REPOSITORY = Path(__file__).parent.parent
+
+# No test looks at time. On CI a property is tried with the same examples each time, so that a change is judged by
+# what it changes; everywhere else with new ones.
+settings.register_profile("edgekit", deadline=None, derandomize=os.environ.get("CI") == "true")
+settings.load_profile("edgekit")
 
 
 @pytest.fixture(scope="session")

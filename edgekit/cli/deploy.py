@@ -15,17 +15,19 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("words", nargs=-1, required=True, metavar="[BUNDLE] TARGET")
+@click.argument("words", nargs=-1, metavar="[BUNDLE] [TARGET]")
 @click.option("--retry", is_flag=True, help="Try a release once more that failed on this board before.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(words: tuple[str, ...], *, retry: bool, dry_run: bool, as_json: bool) -> None:
     """Install BUNDLE (by default the project's) on TARGET, or leave the board as it was.
 
-    TARGET is local:DIR, a folder on this machine, or a name from [targets] in edgekit.toml. The release is checked
-    before the switch and after it; when a check fails, the old release goes on and the exit code is 7.
+    TARGET is local:DIR, a folder on this machine, or a name from [targets] in edgekit.toml, by default the only one.
+    The release is checked before the switch and after it; when a check fails, the old release goes on and the exit
+    code is 7.
 
     \b
+    edgekit deploy
     edgekit deploy local:board
     edgekit deploy out/belt-0.1.0.edgekit local:board --dry-run
     """  # noqa: D301 - click wants the control character, which keeps lines as they are
@@ -48,11 +50,13 @@ def command(words: tuple[str, ...], *, retry: bool, dry_run: bool, as_json: bool
 
 
 def _bundle_and_target(words: tuple[str, ...]) -> tuple[Path | None, str | None]:
-    """Tell a bundle from a target: one word may be either, two are a bundle and a target."""
+    """Tell a bundle from a target: one word may be either, two are both, and without one the project has both."""
     if len(words) > 2:
-        raise click.UsageError(f"expected [BUNDLE] TARGET, got {len(words)} words")
+        raise click.UsageError(f"expected [BUNDLE] [TARGET], got {len(words)} words")
     if len(words) == 2:
         return Path(words[0]), words[1]
+    if not words:
+        return None, None
     if words[0].endswith(".edgekit"):
         return Path(words[0]), None
     return None, words[0]

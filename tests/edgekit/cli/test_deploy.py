@@ -108,8 +108,9 @@ def test_the_project_says_which_bundle_and_which_target(edgekit, in_folder):
         '[project]\nname = "bright"\nversion = "1.0"\n[model]\nsource = "x.keras"\n'
         '[bundle]\noutput = "bright-1.0.edgekit"\n[targets]\nbench = "local:board"\n'
     )
-    assert "bench: bright 1.0" in edgekit.ok("deploy", "bench").out
+    assert "bench: bright 1.0" in edgekit.ok("deploy").out
     assert "runs already" in edgekit.ok("deploy", "bright-1.0.edgekit").out
+    assert "runs already" in edgekit.ok("deploy", "bench").out
     assert "bright" in edgekit.ok("releases").out
     assert edgekit("rollback").code == 1
     (in_folder / "bright-1.0.edgekit").unlink()
@@ -120,10 +121,10 @@ def test_the_project_says_which_bundle_and_which_target(edgekit, in_folder):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["deploy"], 2, "[BUNDLE] TARGET"),
         (["deploy", "a", "b", "c"], 2, "got 3 words"),
         (["deploy", "none.edgekit", "local:board"], 3, "no such bundle"),
         (["deploy", "bright-1.0.edgekit", "pi@host"], 2, "expected local:DIR"),
+        (["deploy"], 2, "no target was named"),
         (["deploy", "bright-1.0.edgekit"], 2, "no target was named"),
         (["deploy", "local:board"], 2, "no edgekit.toml"),
         (["rollback", "local:board"], 1, "no previous release"),
