@@ -50,6 +50,8 @@ class Worker:
         self._folder = folder
         self._events = events
         paths = os.pathsep.join(path for path in sys.path if path)
+        # Frameworks leave temporary files behind, above all when they are ended; these go with the folder.
+        environment = {**os.environ, **_ENVIRONMENT, "PYTHONPATH": paths, "TMPDIR": str(folder)}
         # -P: a file of the user's that is called like a module of ours must not be imported. A session of its own:
         # Ctrl-C in a terminal reaches the parent only, which ends the child.
         self._process = subprocess.Popen(
@@ -59,7 +61,7 @@ class Worker:
             stderr=subprocess.DEVNULL,
             text=True,
             encoding="utf-8",
-            env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": paths},
+            env=environment,
             start_new_session=True,
         )
 

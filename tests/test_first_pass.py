@@ -1,6 +1,7 @@
 """From a trained model to predictions of an installed release: every stage as the command that a user types."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,14 @@ from device_runtime.contract.model import ModelSpec
 
 def run(folder, *arguments):
     command = [sys.executable, "-m", "edgekit", *map(str, arguments)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=280)
+    temporary = folder / ".temporary"
+    temporary.mkdir(exist_ok=True)
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=280
+    )
     assert done.returncode == 0, done.stderr
+    assert not list(temporary.iterdir()), "temporary files were left behind"
     return done.stdout
 
 
