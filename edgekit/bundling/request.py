@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from device_runtime.contract.manifest import ServiceSpec
 from device_runtime.files import refused
 from device_runtime.vision.picture import list_pictures
 from edgekit.boards.catalog import find_boards
@@ -52,7 +51,7 @@ def bundle_request(wanted: Wanted, located: LocatedModel) -> BundleRequest:
         version,
         wanted.output or Path(f"{name}-{version}.edgekit"),
         find_boards(wanted.boards or ("local",)),
-        located.service or ServiceSpec(),
+        located.service,
         list_pictures(wanted.golden) if wanted.golden else [],
     )
 
