@@ -35,6 +35,11 @@ class ScriptedCamera:
         self._script = iter(script)
         self._index = 0
 
+    @property
+    def given(self):
+        """How many frames were read."""
+        return self._index
+
     def read(self):
         pause, value = next(self._script, (0, None))
         time.sleep(pause)
@@ -68,14 +73,17 @@ class HangingCamera(ScriptedCamera):
 class ListSink:
     """Keeps what it is given."""
 
-    def __init__(self, pause_s=0.0, failure=None):
+    def __init__(self, pause_s=0.0, failure=None, until=None):
         self.taken = []
         self.closed = None
         self._pause_s = pause_s
         self._failure = failure
+        self._until = until
 
     def take(self, frame, prediction):
         time.sleep(self._pause_s)
+        if self._until is not None:
+            self._until.wait()
         if self._failure is not None:
             raise self._failure
         self.taken.append((frame, prediction))
