@@ -49,6 +49,7 @@ class _Source:
     """What the first stage leaves: the exported float model and the trained model's own answers."""
 
     facts: SourceFacts
+    sha256: str
     plan: ConversionPlan
     model: Path
     evidence: Evidence
@@ -174,7 +175,7 @@ def _open_and_export(
         model = folder / "float.tflite"
         worker.call(ExportFloat(str(model), plan.export), Done, "convert to float32 TFLite")
     arrays = [open_array(Path(outputs.files[index])) for index in plan.order]
-    return _Source(facts, plan, model, Evidence(samples, arrays))
+    return _Source(facts, sha256_of(request.source), plan, model, Evidence(samples, arrays))
 
 
 def _samples(request: ConvertRequest, prep: ImagePrep, folder: Path, events: Events) -> Samples:
@@ -241,9 +242,7 @@ def _spec(
             tensor_specs(info.inputs, "the converted model"),
             tensor_specs(info.outputs, "the converted model"),
             plan.labels,
-            Provenance(
-                request.source.name, sha256_of(request.source), recipe.name, source.evidence.samples.sha256, tools
-            ),
+            Provenance(request.source.name, source.sha256, recipe.name, source.evidence.samples.sha256, tools),
         )
     except ValueError as error:
         raise ConversionError(f"the converted model is not what was planned: {error}") from error

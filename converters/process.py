@@ -18,7 +18,9 @@ from converters.errors import ConversionError
 from converters.jobs import JOBS, Job
 from device_runtime.contract.decode import decode, encode
 from device_runtime.contract.events import Event, Events, Notice, Progress, Step
-from device_runtime.errors import EdgeError
+from device_runtime.contract.reported import ReportedError
+from device_runtime.errors import EdgeError, kind_of
+from device_runtime.signals import signal_name
 
 T = TypeVar("T")
 
@@ -115,7 +117,7 @@ class Worker:
                 "the system does that when memory runs out: close other programs, or convert on a larger machine",
             )
         if code < 0:
-            return self._failure(what, f"its process crashed ({signal.Signals(-code).name})")
+            return self._failure(what, f"its process crashed ({signal_name(-code)})")
         return self._failure(what, f"its process ended with code {code}")
 
     def _failure(self, what: str, reason: str, hint: str = "") -> EdgeError:
@@ -162,14 +164,7 @@ def _event(data: dict[str, Any]) -> Event:
     return _EVENTS[str(data["kind"])](**{key: value for key, value in data.items() if key != "kind"})
 
 
-def _error(data: dict[str, Any]) -> EdgeError:
+def _error(data: object) -> EdgeError:
     """Make the error again that was raised in the child; one of an unknown kind is a ConversionError."""
-    kinds = {kind.code: kind for kind in _descendants(EdgeError)}
-    kind = kinds.get(str(data["code"]), ConversionError)
-    return kind(str(data["message"]), hint=str(data["hint"]))
-
-
-def _descendants(kind: type[EdgeError]) -> Iterator[type[EdgeError]]:
-    yield kind
-    for child in kind.__subclasses__():
-        yield from _descendants(child)
+    reported = decode(ReportedError, data, "the worker's answer")
+    return (kind_of(reported.code) or ConversionError)(reported.message, hint=reported.hint)

@@ -19,6 +19,7 @@ from converters.backends.interface import SourceFacts, SourceModel
 from converters.jobs import JOBS, Done, ExportFloat, Job, OpenSource, Outputs, Quantise, RunSource
 from device_runtime.contract.decode import decode, encode
 from device_runtime.contract.events import Event, Events
+from device_runtime.contract.reported import report_of
 from device_runtime.errors import EdgeError
 
 
@@ -79,7 +80,7 @@ def _answer(do: Callable[[Job], Any], line: str) -> dict[str, Any]:
     try:
         return {"result": encode(do(decode(JOBS[request["job"]], request["arguments"], "job")))}
     except EdgeError as error:
-        return {"error": {"code": error.code, "message": str(error), "hint": error.hint}}
+        return {"error": encode(report_of(error))}
     except MemoryError:
         return {"failure": "it needs more memory than there is"}
     except Exception as error:  # noqa: BLE001 - frameworks raise anything; the log has the trace, the parent the words

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from device_runtime import __version__
 from device_runtime.contract.decode import dumps, encode, read_json
 from device_runtime.contract.manifest import RELEASE_MANIFEST
 from device_runtime.contract.model import ModelSpec
+from device_runtime.contract.reported import report_of
 from device_runtime.errors import EdgeError, Interrupted, UsageError
 from device_runtime.install.lock import using
+from device_runtime.signals import interrupt_on
 
 
 def main(arguments: list[str]) -> int:
@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
 
         return install(arguments[1:])
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _stop)
+    interrupt_on(signal.SIGTERM)
     try:
         with _held(getattr(options, "release", None)):
             document = options.run(options)
@@ -154,14 +154,8 @@ def _report(error: EdgeError, *, as_json: bool) -> int:
     if error.hint:
         print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201
     if as_json:
-        facts = {"code": error.code, "message": str(error), "hint": error.hint, "exit_code": error.exit_code}
-        print(json.dumps({"error": facts}, indent=2))  # noqa: T201
+        print(dumps({"error": report_of(error)}), end="")  # noqa: T201
     return error.exit_code
-
-
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    del number, frame
-    raise Interrupted("terminated")
 
 
 if __name__ == "__main__":

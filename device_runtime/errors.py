@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Optional
+
 
 class EdgeError(Exception):
     """An error that a user can act on.
@@ -63,3 +66,14 @@ class Interrupted(EdgeError):  # noqa: N818 - not a failure, but it ends the pro
 
     code = "interrupted"
     exit_code = 130
+
+
+def kind_of(code: str) -> Optional[type[EdgeError]]:
+    """Return the class whose ``code`` this is, the most general one, or None when this process knows none."""
+    return next((kind for kind in _descendants(EdgeError) if kind.code == code), None)
+
+
+def _descendants(kind: type[EdgeError]) -> Iterator[type[EdgeError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _descendants(child)

@@ -9,7 +9,8 @@ from typing import Any, Optional, Union
 
 from device_runtime.contract.decode import decode, encode
 from device_runtime.contract.events import Event, Notice, Progress, Step
-from device_runtime.errors import BadFileError, EdgeError
+from device_runtime.contract.reported import ReportedError
+from device_runtime.errors import BadFileError
 
 STATE_SCHEMA = 1
 STATUS_SCHEMA = 1
@@ -140,27 +141,6 @@ class JournalEntry:
 Answer = Union[InstallResult, BoardStatus]
 _EVENTS: dict[str, type[Any]] = {"step": Step, "progress": Progress, "notice": Notice}
 _RESULTS: dict[str, type[Any]] = {"result": InstallResult, "status": BoardStatus}
-
-
-@dataclass(frozen=True)
-class ReportedError:
-    """An EdgeError as it travels: the message and its hint, the stable code, and the exit code."""
-
-    code: str
-    message: str
-    hint: str
-    exit_code: int
-
-    def error(self) -> EdgeError:
-        """Return what the other side raised, to be raised here, with its code and exit code."""
-        error = EdgeError(self.message, hint=self.hint)
-        error.code, error.exit_code = self.code, self.exit_code
-        return error
-
-
-def report_of(error: EdgeError) -> ReportedError:
-    """Return an error as it travels."""
-    return ReportedError(error.code, str(error), error.hint, error.exit_code)
 
 
 def encode_line(message: Union[Event, Answer, ReportedError]) -> str:

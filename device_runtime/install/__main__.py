@@ -9,18 +9,19 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn, Optional
 
 from device_runtime.contract.events import Event
-from device_runtime.contract.status import Answer, ReportedError, encode_line, report_of
-from device_runtime.errors import EdgeError, Interrupted
+from device_runtime.contract.reported import ReportedError, report_of
+from device_runtime.contract.status import Answer, encode_line
+from device_runtime.errors import EdgeError
 from device_runtime.install.application import CHECK_TIMEOUT_S, CheckedApplication
 from device_runtime.install.apply import apply_bundle
 from device_runtime.install.commands import recover_root, roll_back, status, verify
 from device_runtime.install.fsops import FileSystem
 from device_runtime.install.root import Root
 from device_runtime.install.site import Site
+from device_runtime.signals import interrupt_on
 
 _BUG_EXIT_CODE = 70
 
@@ -28,8 +29,7 @@ _BUG_EXIT_CODE = 70
 def main(arguments: Sequence[str], fs: Optional[FileSystem] = None) -> int:
     """Run one command, changing files through ``fs``, and return its exit code (docs/reference/installer.md)."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
+    interrupt_on(signal.SIGTERM, signal.SIGINT)
     # A host that goes away must not stop an installation between two steps.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.umask(0o022)
@@ -104,11 +104,6 @@ def _say(line: str) -> None:
     except OSError:
         # Also for what is still buffered, and what Python flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _stop(number: int, frame: Optional[FrameType]) -> NoReturn:
-    del number, frame
-    raise Interrupted("interrupted; nothing was left half-written")
 
 
 def run() -> NoReturn:

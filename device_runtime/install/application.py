@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Optional, Protocol
 
 from device_runtime.install.release import import_paths
+from device_runtime.signals import signal_name
 
 CHECK_TIMEOUT_S = 120.0
 """Loading a large model on a slow card, with room to spare."""
@@ -131,7 +132,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _judge(code: int, output: bytes, errors: bytes) -> Verdict:
     if code < 0:
         return Verdict(
-            ok=False, code="check-crashed", reason=f"its check was killed by {_signal(-code)}{_last(errors)}"
+            ok=False, code="check-crashed", reason=f"its check was killed by {signal_name(-code)}{_last(errors)}"
         )
     try:
         document = json.loads(output)
@@ -143,13 +144,6 @@ def _judge(code: int, output: bytes, errors: bytes) -> Verdict:
     if isinstance(error, dict):
         return Verdict(ok=False, code=str(error.get("code")), reason=str(error.get("message")))
     return Verdict(ok=False, code="check-failed", reason=f"its check ended with {code} and no verdict{_last(errors)}")
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _last(errors: bytes) -> str:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from device_runtime.contract.bench import BenchReport
-from device_runtime.contract.decode import loads
+from device_runtime.contract.decode import decode, loads
 from device_runtime.contract.events import Events, Progress, Step, silent
 from device_runtime.contract.prediction import STAGES
+from device_runtime.contract.reported import ReportedError
 from device_runtime.errors import BadFileError, EdgeError, UsageError
+from device_runtime.signals import signal_name
 
 RUNTIME = (sys.executable, "-P", "-m", "device_runtime")
 """This Python's own runtime. ``-P``: a ``numpy.py`` in the user's folder is not the one that is meant."""
@@ -132,33 +133,12 @@ def _report(answer: str, log: str) -> BenchReport:
 def _error(answer: str, log: str, code: int) -> EdgeError:
     """Return the error that the harness reported, or say how it died."""
     try:
-        told = json.loads(answer)["error"]
-        error = _kind(str(told["code"]))(str(told["message"]), hint=str(told["hint"]))
-        error.code, error.exit_code = str(told["code"]), int(told["exit_code"])
-    except (ValueError, KeyError, TypeError):
-        how = f"by {_signal_name(-code)}" if code < 0 else f"with exit code {code}"
+        return decode(ReportedError, json.loads(answer)["error"], "the harness's answer").error()
+    except (ValueError, KeyError, TypeError, BadFileError):
+        how = f"by {signal_name(-code)}" if code < 0 else f"with exit code {code}"
         return BenchCrashError(
             f"the measuring process ended {how} and without a report{_last(log)}", hint="edgekit doctor"
         )
-    return error
-
-
-def _kind(code: str) -> type[EdgeError]:
-    """Return our class of that code, so that callers can tell errors apart as if they had happened here."""
-    return next((kind for kind in _kinds(EdgeError) if kind.code == code), EdgeError)
-
-
-def _kinds(kind: type[EdgeError]) -> Iterator[type[EdgeError]]:
-    yield kind
-    for more in kind.__subclasses__():
-        yield from _kinds(more)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _last(log: str) -> str:

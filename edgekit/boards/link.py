@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from device_runtime.contract.events import Events, silent
-from device_runtime.contract.status import Answer, BoardStatus, InstallResult, ReportedError, decode_line
+from device_runtime.contract.reported import ReportedError
+from device_runtime.contract.status import Answer, BoardStatus, InstallResult, decode_line
 from device_runtime.errors import BadFileError, EdgeError
 from edgekit.boards.target import LocalTarget
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import signal
 import sys
 import time
 import traceback
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 import click
 
 from device_runtime import __version__
-from device_runtime.contract.decode import suggestion
+from device_runtime.contract.decode import dumps, suggestion
+from device_runtime.contract.reported import ReportedError, report_of
 from device_runtime.errors import EdgeError, Interrupted
+from device_runtime.signals import interrupt_on
 
 _BUG_EXIT_CODE = 70
 
@@ -84,7 +84,7 @@ def edgekit() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with a documented code (docs/reference/exit-codes.md)."""
     given = sys.argv[1:] if arguments is None else arguments
-    signal.signal(signal.SIGTERM, _stop)
+    interrupt_on(signal.SIGTERM)
     code = _run(given)
     try:
         sys.stdout.flush()
@@ -100,29 +100,28 @@ def _run(arguments: list[str]) -> int:
         code = edgekit.main(arguments, prog_name="edgekit", standalone_mode=False)
     except click.UsageError as error:
         hint = f"see: {error.ctx.command_path} --help" if error.ctx else "see: edgekit --help"
-        return _report(error.format_message(), hint, "usage", 2, arguments)
+        return _report(ReportedError("usage", error.format_message(), hint, 2), arguments)
     except click.ClickException as error:
-        return _report(error.format_message(), "", "failed", error.exit_code, arguments)
+        return _report(ReportedError("failed", error.format_message(), "", error.exit_code), arguments)
     except (KeyboardInterrupt, click.Abort, Interrupted):
-        return _report("interrupted; nothing was left half-written", "", Interrupted.code, 130, arguments)
+        return _report(report_of(Interrupted("interrupted; nothing was left half-written")), arguments)
     except BrokenPipeError:
         return 0
     except EdgeError as error:
-        return _report(str(error), error.hint, error.code, error.exit_code, arguments)
+        return _report(report_of(error), arguments)
     except Exception as error:  # noqa: BLE001 - what reaches this line is a bug, and is reported as one
         return _report_bug(error, arguments)
     return code if isinstance(code, int) else 0
 
 
-def _report(message: str, hint: str, code: str, exit_code: int, arguments: list[str]) -> int:
+def _report(error: ReportedError, arguments: list[str]) -> int:
     """Print an error: to stderr in words, and with ``--json`` also as stdout's one document."""
-    click.echo(f"error: {message}", err=True)
-    if hint:
-        click.echo(f"hint: {hint}", err=True)
+    click.echo(f"error: {error.message}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
     if "--json" in arguments:
-        document = {"error": {"code": code, "message": message, "hint": hint, "exit_code": exit_code}}
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-    return exit_code
+        click.echo(dumps({"error": error}), nl=False)
+    return error.exit_code
 
 
 def _report_bug(error: Exception, arguments: list[str]) -> int:
@@ -137,10 +136,4 @@ def _report_bug(error: Exception, arguments: list[str]) -> int:
         click.echo(text, err=True)
         where = "the trace is above"
     message = f"a bug in edgekit: {type(error).__name__}: {error}"
-    return _report(message, f"please report it; {where}", "bug", _BUG_EXIT_CODE, arguments)
-
-
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    """Leave by the same way as Ctrl-C, so that everything half-written is removed."""
-    del number, frame
-    raise Interrupted("terminated")
+    return _report(ReportedError("bug", message, f"please report it; {where}", _BUG_EXIT_CODE), arguments)

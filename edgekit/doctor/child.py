@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from device_runtime.signals import signal_name
 
 PYTHON = (sys.executable, "-P")
 """This Python. ``-P``: a ``numpy.py`` in the user's folder is not the one that is meant."""
@@ -43,7 +44,7 @@ def ask(command: Sequence[str], timeout_s: float = _TIMEOUT_S) -> Reply:
     if done.returncode == 0:
         return Reply(done.stdout.strip())
     if done.returncode < 0:
-        return Reply(problem=f"crashed: {_signal_name(-done.returncode)}{_last(done.stderr)}")
+        return Reply(problem=f"crashed: {signal_name(-done.returncode)}{_last(done.stderr)}")
     return _told(done.stdout) or Reply(
         done.stdout.strip(), f"ended with exit code {done.returncode}{_last(done.stderr)}"
     )
@@ -61,10 +62,3 @@ def _told(text: str) -> Reply | None:
 def _last(log: str) -> str:
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     return f": {lines[-1]}" if lines else ""
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_runtime.contract.events import Notice, Progress, Step
+from device_runtime.contract.reported import ReportedError, report_of
 from device_runtime.contract.status import (
     BadRelease,
     BoardStatus,
@@ -11,11 +12,9 @@ from device_runtime.contract.status import (
     MachineFacts,
     Outcome,
     ReleaseInfo,
-    ReportedError,
     Trial,
     decode_line,
     encode_line,
-    report_of,
 )
 from device_runtime.errors import BadFileError, UnfitError
 

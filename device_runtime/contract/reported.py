@@ -1,0 +1,29 @@
+"""Errors as they travel: between processes, between host and board, and to whoever asks for ``--json``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from device_runtime.errors import EdgeError, kind_of
+
+
+@dataclass(frozen=True)
+class ReportedError:
+    """An EdgeError as it travels: the message and its hint, the stable code, and the exit code."""
+
+    code: str
+    message: str
+    hint: str
+    exit_code: int
+
+    def error(self) -> EdgeError:
+        """Return what the other side raised, to be raised here: of its class where that is known, with its codes."""
+        kind = kind_of(self.code) or EdgeError
+        error = kind(self.message, hint=self.hint)
+        error.code, error.exit_code = self.code, self.exit_code
+        return error
+
+
+def report_of(error: EdgeError) -> ReportedError:
+    """Return an error as it travels."""
+    return ReportedError(error.code, str(error), error.hint, error.exit_code)
