@@ -47,7 +47,7 @@ class Predictor:
         self.spec = spec
         self.engine: Engine = open_engine(model, engine, threads)
         require_match(model, spec, self.engine)
-        self.preparer = Preparer(spec.prep, self.engine.inputs[0])
+        self.preparer = Preparer(spec.image_prep, self.engine.inputs[0])
         self._decode = decoder_of(spec)
         self.load_ms = (time.perf_counter() - started) * 1e3
 

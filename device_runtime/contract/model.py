@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Optional
+
+from device_runtime.errors import ModelError
 
 MODEL_SCHEMA = 1
 """Version of the ModelSpec JSON. A reader refuses a higher one."""
@@ -131,6 +134,8 @@ class TensorSpec:
 TASK_DECODERS = {
     "classification": ("probabilities", "logits", "sigmoid"),
     "detection": ("detection-postprocess", "boxes-scores"),
+    "segmentation": ("class-scores", "class-map"),
+    "regression": ("values",),
 }
 """Task names, and for each the decoders that turn output tensors into predictions (``device_runtime.tasks``)."""
 
@@ -139,8 +144,9 @@ TASK_DECODERS = {
 class TaskSpec:
     """What the outputs mean. Items below ``score_threshold`` are left out, at most ``max_items`` are kept.
 
-    Detection only: ``iou_threshold`` for NMS, ``box_format``, and ``label_offset``: what to add to a class index
-    to get its line in the label file (1 for models that count the background but do not output it).
+    Segmentation and regression have no scores: their threshold is 0. Detection only: ``iou_threshold`` for NMS,
+    ``box_format``, and ``label_offset``: what to add to a class index to get its line in the label file (1 for models
+    that count the background but do not output it).
     """
 
     name: str
@@ -160,8 +166,22 @@ class TaskSpec:
         for name in ("score_threshold", "iou_threshold"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name}: expected 0–1, got {getattr(self, name)}")
+        if self.score_threshold and self.name in ("segmentation", "regression"):
+            raise ValueError(f"score_threshold: {self.name} has no scores, expected 0, got {self.score_threshold}")
         if self.max_items < 1:
             raise ValueError(f"max_items: expected 1 or more, got {self.max_items}")
+
+    def label_count(self, shapes: Sequence[tuple[int, ...]]) -> Optional[int]:
+        """Return how many labels go with outputs of these shapes, or None when the shapes do not tell.
+
+        That is the number of classes with ``label_offset``, or for regression the number of values.
+        """
+        if self.decoder in ("detection-postprocess", "class-map"):
+            return None
+        if self.name == "regression":
+            return sum(math.prod(shape) for shape in shapes)
+        scores = shapes[1] if self.name == "detection" else shapes[0]
+        return (scores[-1] if scores else 1) + self.label_offset
 
 
 @dataclass(frozen=True)
@@ -179,12 +199,13 @@ class Provenance:
 class ModelSpec:
     """Everything that is needed to run a ``.tflite`` file and to read its answer.
 
-    ``labels[i]`` names class ``i``; empty when the classes have no names.
+    ``prep`` is None for a *tensor model*: its inputs are numbers, and neither a camera nor a picture can feed it. Every
+    other model has one input, a picture. ``labels[i]`` names class or value ``i``; empty when they have no names.
     """
 
     name: str
     task: TaskSpec
-    prep: ImagePrep
+    prep: Optional[ImagePrep]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     labels: tuple[str, ...] = ()
@@ -194,6 +215,21 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if self.schema > MODEL_SCHEMA:
             raise ValueError(f"schema: this reader knows up to {MODEL_SCHEMA}, got {self.schema}; update edgekit")
+        self._check_inputs()
+        if not self.outputs:
+            raise ValueError("outputs: expected 1 or more, got none")
+        if self.labels and self.task.name != "detection":
+            wanted = self.task.label_count([tensor.shape for tensor in self.outputs])
+            if wanted is not None and len(self.labels) != wanted:
+                raise ValueError(f"labels: expected {wanted} for output {self.outputs[0].name}, got {len(self.labels)}")
+
+    def _check_inputs(self) -> None:
+        if self.prep is None:
+            if not self.inputs:
+                raise ValueError("inputs: expected 1 or more, got none")
+            if self.task.name != "regression":
+                raise ValueError(f"task: expected regression for a model without a picture, got {self.task.name}")
+            return
         if len(self.inputs) != 1:
             raise ValueError(f"inputs: expected 1 image input, got {len(self.inputs)}")
         expected = (1, self.prep.height, self.prep.width, self.prep.channels)
@@ -202,13 +238,23 @@ class ModelSpec:
                 f"input {self.inputs[0].name}: expected shape {list(expected)} from its preparation, "
                 f"got {list(self.inputs[0].shape)}"
             )
-        if not self.outputs:
-            raise ValueError("outputs: expected 1 or more, got none")
-        classes = self.outputs[0].shape[-1] if self.task.name == "classification" else None
-        if self.labels and classes is not None and len(self.labels) != classes:
-            raise ValueError(f"labels: expected {classes} for output {self.outputs[0].name}, got {len(self.labels)}")
+
+    @property
+    def image_prep(self) -> ImagePrep:
+        """How a picture becomes the input.
+
+        Raises:
+            ModelError: this is a tensor model.
+        """
+        if self.prep is None:
+            inputs = ", ".join(f"{tensor.name} {list(tensor.shape)} {tensor.dtype}" for tensor in self.inputs)
+            raise ModelError(
+                f"{self.name}: expected a model that takes one picture, got one that takes tensors: {inputs}",
+                hint="edgekit converts and inspects such a model; run it in your own program with ai-edge-litert",
+            )
+        return self.prep
 
     def label_of(self, index: int) -> str:
-        """Return the name of class ``index``, or its number as text."""
+        """Return the name of class or value ``index``, or its number as text."""
         position = index + self.task.label_offset
         return self.labels[position] if 0 <= position < len(self.labels) else str(index)

@@ -41,7 +41,7 @@ def golden_contents(
     """
     frames = [frame for frame in (_frame(path, events) for path in _spread(pictures)) if frame]
     frames = frames or _noise(spec)
-    preparer = Preparer(spec.prep, spec.inputs[0])
+    preparer = Preparer(spec.image_prep, spec.inputs[0])
     inputs = [_prepared(preparer, frame) for frame in frames]
     contents = []
     for sample, (tensor, outputs) in enumerate(zip(inputs, record_golden(model, spec, inputs), strict=True)):
@@ -67,7 +67,7 @@ def _frame(path: Path, events: Events) -> Frame | None:
 def _noise(spec: ModelSpec) -> list[Frame]:
     """Return coarse noise, the same every time: patches keep something to see after a model's strides."""
     generator = np.random.default_rng(0)
-    width, height = spec.prep.width, spec.prep.height
+    width, height = spec.image_prep.width, spec.image_prep.height
     frames = []
     for _ in range(SAMPLES):
         coarse = generator.integers(0, 256, (-(-height // 8), -(-width // 8), 3), np.uint8)

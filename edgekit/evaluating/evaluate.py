@@ -144,7 +144,7 @@ def _evaluate_detector(
         boxes = found.boxes if found.boxes is not None else np.zeros((0, 4), np.float32)
         pictures.append(
             DetectedPicture(
-                answer.placement.boxes_to_frame(boxes, spec.prep),
+                answer.placement.boxes_to_frame(boxes, spec.image_prep),
                 found.scores,
                 found.classes,
                 np.array([box for _, box in picture.objects], np.float32).reshape(-1, 4),

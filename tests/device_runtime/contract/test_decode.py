@@ -44,30 +44,36 @@ numbers = st.floats(allow_nan=False, allow_infinity=False, width=32)
 @st.composite
 def model_specs(draw):
     task = draw(st.sampled_from(list(TASK_DECODERS)))
+    prep = None if task == "regression" and draw(st.booleans()) else draw(image_preps())
+    classes = draw(st.integers(1, 8))
+    labels = tuple(draw(st.lists(st.text(max_size=9), min_size=classes, max_size=classes)))
+    shape = (1, 3) if prep is None else (1, prep.height, prep.width, prep.channels)
+    image = TensorSpec("in", shape, "int8", draw(st.floats(0, 10, width=32)), draw(st.integers(-128, 127)))
+    return ModelSpec(
+        draw(st.text(max_size=20)),
+        TaskSpec(
+            task,
+            draw(st.sampled_from(TASK_DECODERS[task])),
+            0.0 if task in ("segmentation", "regression") else draw(st.floats(0, 1)),
+            box_format=draw(st.sampled_from(list(BoxFormat))),
+        ),
+        prep,
+        (image,) if prep else (image,) * draw(st.integers(1, 3)),
+        (TensorSpec("out", (1, classes), "float32"),),
+        labels,
+    )
+
+
+@st.composite
+def image_preps(draw):
     colour = draw(st.sampled_from(list(Colour)))
-    prep = ImagePrep(
+    return ImagePrep(
         draw(st.integers(1, 512)),
         draw(st.integers(1, 512)),
         colour,
         draw(st.sampled_from(list(Resize))),
         mean=tuple(draw(st.lists(numbers, min_size=colour.channels, max_size=colour.channels))),
         std=(draw(st.floats(0.125, 300, width=32)),),
-    )
-    classes = draw(st.integers(1, 8))
-    labels = tuple(draw(st.lists(st.text(max_size=9), min_size=classes, max_size=classes)))
-    shape = (1, prep.height, prep.width, prep.channels)
-    return ModelSpec(
-        draw(st.text(max_size=20)),
-        TaskSpec(
-            task,
-            draw(st.sampled_from(TASK_DECODERS[task])),
-            draw(st.floats(0, 1)),
-            box_format=draw(st.sampled_from(list(BoxFormat))),
-        ),
-        prep,
-        (TensorSpec("in", shape, "int8", draw(st.floats(0, 10, width=32)), draw(st.integers(-128, 127))),),
-        (TensorSpec("out", (1, classes), "float32"),),
-        labels,
     )
 
 
