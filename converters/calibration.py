@@ -22,13 +22,14 @@ _GENERATED = 16
 
 @dataclass(frozen=True)
 class Samples:
-    """Prepared pictures on disk.
+    """Samples on disk, ready for a model.
 
-    ``path`` is a ``.npy`` of (n, height, width, channels) uint8 in the model's colour order, before normalisation;
-    ``names`` has the n pictures, ``skipped`` those that could not be read; ``sha256`` is the digest of ``path``.
+    ``paths`` are one ``.npy`` per input: for an image model (n, height, width, channels) uint8 in the model's colour
+    order, before normalisation; for a tensor model (n, …) of the input's dtype. ``names`` has the n files, ``skipped``
+    those that could not be read; ``sha256`` is a digest of it all.
     """
 
-    path: Path
+    paths: tuple[Path, ...]
     names: tuple[str, ...]
     skipped: tuple[str, ...] = ()
     sha256: str = ""
@@ -75,7 +76,7 @@ def collect_samples(folder: Path, prep: ImagePrep, count: int, seed: int, target
             f"calibration folder {folder}: none of its {len(pictures)} pictures can be read",
             hint="see the warnings above, and choose another folder with --calibration DIR",
         )
-    return Samples(target, tuple(names), tuple(sorted(skipped)), sha256_of(target))
+    return Samples((target,), tuple(names), tuple(sorted(skipped)), sha256_of(target))
 
 
 def generate_samples(prep: ImagePrep, seed: int, target: Path) -> Samples:
@@ -86,7 +87,7 @@ def generate_samples(prep: ImagePrep, seed: int, target: Path) -> Samples:
         for index, pixels in enumerate(_patches(generator, prep)):
             writer.append(pixels)
             names.append(f"generated picture {index}")
-    return Samples(target, tuple(names), generated=True)
+    return Samples((target,), tuple(names), generated=True)
 
 
 def _prepared(path: Path, prep: ImagePrep, events: Events) -> Pixels | None:

@@ -41,14 +41,17 @@ class TaskOptions:
 class ConvertRequest:
     """A trained model, and what is wanted of it.
 
-    ``calibration`` is a folder of pictures, the representative data set; ``samples`` of them, chosen by ``seed``,
-    calibrate the quantised ranges and compare the result with the source model. ``input_size`` (height, width) fixes
-    the size of a model that leaves it open.
+    ``source`` is a file or folder, or ``module:callable``. ``recipe`` is a name, a formula or a TOML file (see
+    ``converters.recipe``); None is static-int8, or as-is for a model that is quantised already. ``calibration`` is a
+    folder of pictures (``.npy`` or ``.npz`` files for a tensor model), the representative data set; ``samples`` of
+    them, chosen by ``seed``, calibrate the quantised ranges and compare the result with the source model.
+    ``input_size`` (height, width) fixes the size of an image model that leaves it open, ``input_shapes`` those of any
+    other. ``runtimes`` are the engines on which the result has to run and to be right.
     """
 
     source: Path
     output: Path
-    recipe: str = "static-int8"
+    recipe: str | None = None
     calibration: Path | None = None
     labels: Path | None = None
     prep: PrepOptions = field(default_factory=PrepOptions)
@@ -56,12 +59,18 @@ class ConvertRequest:
     samples: int = 100
     seed: int = 0
     input_size: tuple[int, int] | None = None
+    input_shapes: tuple[tuple[int, ...], ...] = ()
+    signature: str | None = None
+    float_io: bool = False
+    runtimes: tuple[str, ...] = ("litert",)
 
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise ValueError(f"samples: expected 1 or more, got {self.samples}")
         if self.input_size is not None and min(self.input_size) < 1:
             raise ValueError(f"input_size: expected 1 px or more, got {self.input_size}")
+        if not self.runtimes:
+            raise ValueError("runtimes: expected 1 or more, got none")
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,7 @@ class ParityReport:
 
     ``agreement`` is the share (0–1) of samples on which both give the same answer: the same best class, or for a
     detector the same objects (class equal and IoU ≥ 0.5, F1 over all samples). ``generated`` tells that the samples
-    were made up, for want of pictures: their agreement says little, their SNR still shows a broken conversion.
+    were made up, for want of any: their agreement says little, their SNR still shows a broken conversion.
     """
 
     samples: int
@@ -106,7 +115,10 @@ class ParityReport:
 
 @dataclass(frozen=True)
 class ConversionResult:
-    """A finished conversion: the files are written, and were verified as written."""
+    """A finished conversion: the files are written, and were verified as written.
+
+    ``parity`` has what each declared runtime made of the final bytes.
+    """
 
     tflite: Path
     spec_path: Path
@@ -115,6 +127,6 @@ class ConversionResult:
     source_bytes: int
     float_bytes: int
     tflite_bytes: int
-    parity: ParityReport
+    parity: dict[str, ParityReport]
     skipped_pictures: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

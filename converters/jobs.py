@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Optional
 
-from converters.backends.interface import ExportPlan
+from converters.backends.interface import ExportPlan, SourceOptions
+from converters.recipe import QuantRecipe
 from device_runtime.contract.model import ImagePrep, TensorSpec
 
 
@@ -14,14 +16,19 @@ class OpenSource:
 
     backend: str
     source: str
+    options: SourceOptions = field(default_factory=SourceOptions)
 
 
 @dataclass(frozen=True)
 class RunSource:
-    """Run the loaded model on prepared pictures, normalised by ``prep``; its outputs go to ``folder``."""
+    """Run the loaded model on samples; its outputs go to ``folder``.
 
-    samples: str
-    prep: ImagePrep
+    ``samples`` are one ``.npy`` per input. With ``prep`` they are prepared pictures that it normalises; without, they
+    are the input's own values.
+    """
+
+    samples: tuple[str, ...]
+    prep: Optional[ImagePrep]
     folder: str
 
 
@@ -34,6 +41,30 @@ class ExportFloat:
 
 
 @dataclass(frozen=True)
+class Tidy:
+    """Rewrite a float model so that its inputs and outputs have known names, and its outputs the decoder's order.
+
+    ``inputs`` and ``outputs`` are names in the source's order; ``order`` are positions in ``outputs``.
+    """
+
+    model: str
+    target: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    order: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """Measure the range of every activation of a float model on samples (as in ``RunSource``); write them to a file."""
+
+    model: str
+    target: str
+    samples: tuple[str, ...]
+    prep: Optional[ImagePrep]
+
+
+@dataclass(frozen=True)
 class InputEncoding:
     """How a byte of the input is read: ``real = scale * (byte - zero_point)``."""
 
@@ -43,29 +74,26 @@ class InputEncoding:
 
 @dataclass(frozen=True)
 class Quantise:
-    """Apply a recipe to a float32 TFLite model.
+    """Apply a recipe to a tidy float model.
 
-    ``samples`` calibrate it, normalised by ``prep``; ``encoding`` is that of a uint8 input, None for a float one;
-    ``order`` and ``names`` are of the outputs, in the order that the result is to have.
+    ``ranges`` is what ``Calibrate`` wrote, empty for a recipe that needs none; ``encoding`` is that of the bytes that
+    an image model takes, None when its recipe does not take bytes.
     """
 
     model: str
     target: str
-    recipe: str
-    samples: str
-    prep: ImagePrep
-    encoding: InputEncoding | None
-    order: tuple[int, ...]
-    names: tuple[str, ...]
+    recipe: QuantRecipe
+    ranges: str = ""
+    encoding: Optional[InputEncoding] = None
 
 
 @dataclass(frozen=True)
 class RunModel:
-    """Run a TFLite model on the first ``limit`` prepared pictures (0: all), with the board's own code."""
+    """Run a TFLite model on the first ``limit`` samples (0: all), with the board's own code."""
 
     model: str
-    prep: ImagePrep
-    samples: str
+    prep: Optional[ImagePrep]
+    samples: tuple[str, ...]
     folder: str
     engine: str = "auto"
     limit: int = 0
@@ -88,11 +116,13 @@ class Done:
     tools: dict[str, str] = field(default_factory=dict)
 
 
-Job = OpenSource | RunSource | ExportFloat | Quantise | RunModel
+Job = OpenSource | RunSource | ExportFloat | Tidy | Calibrate | Quantise | RunModel
 JOBS: dict[str, type[Job]] = {
     "open": OpenSource,
     "run-source": RunSource,
     "export": ExportFloat,
+    "tidy": Tidy,
+    "calibrate": Calibrate,
     "quantise": Quantise,
     "run-model": RunModel,
 }

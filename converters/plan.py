@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from converters.backends.interface import ExportPlan, LeadingLayers, SourceFacts
+from converters.backends.interface import ExportPlan, InputFacts, LeadingLayers, SourceFacts
 from converters.interface import ConvertRequest, PrepOptions
 from converters.jobs import InputEncoding
 from converters.normalise import Normalisation, format_normalise
@@ -22,46 +23,64 @@ _PIXELS: Normalisation = ((0.0,), (1.0,))
 class ConversionPlan:
     """How to convert one model.
 
-    ``source_prep`` is what the trained model takes, ``float_prep`` what the exported float model takes, ``prep`` what
-    the converted file takes; they differ in mean and std only. ``order`` puts the outputs as the decoder wants them.
+    ``source_prep`` is what the trained model takes, ``float_prep`` what the exported float model takes, ``byte_prep``
+    what a model takes whose input is bytes, encoded by ``encoding``; they differ in mean and std only, and are None
+    for a tensor model. ``order`` puts the outputs as the decoder wants them.
     """
 
-    source_prep: ImagePrep
+    source_prep: ImagePrep | None
     export: ExportPlan
-    float_prep: ImagePrep
+    float_prep: ImagePrep | None
+    byte_prep: ImagePrep | None
     encoding: InputEncoding | None
-    prep: ImagePrep
     task: TaskSpec
     outputs: tuple[OutputFacts, ...]
     order: tuple[int, ...]
     labels: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
+    def prep_of(self, recipe: QuantRecipe) -> ImagePrep | None:
+        """Return how pictures are prepared for a model that ``recipe`` makes."""
+        return self.float_prep if self.encoding_of(recipe) is None else self.byte_prep
 
-def plan_conversion(facts: SourceFacts, request: ConvertRequest, recipe: QuantRecipe) -> ConversionPlan:
+    def encoding_of(self, recipe: QuantRecipe) -> InputEncoding | None:
+        """Return the encoding of the bytes that a model of ``recipe`` takes; None when it takes none."""
+        return self.encoding if recipe.takes_bytes else None
+
+
+def plan_conversion(facts: SourceFacts, request: ConvertRequest, *, takes_bytes: bool) -> ConversionPlan:
     """Decide everything before work begins.
+
+    Args:
+        facts: what the model is.
+        request: what the user says.
+        takes_bytes: whether a model that takes camera bytes is to be made, maybe among others.
 
     Raises:
         UsageError: something cannot be known, and the message names the option that tells it.
         BadFileError: the label file does not fit.
     """
     where = str(request.source)
-    size = _size(facts, request)
-    told = plan_task(facts.outputs, request.task, where)
+    shapes = _shapes(facts, request)
+    options = request.task if facts.image else replace(request.task, name=request.task.name or "regression")
+    told = plan_task(facts.outputs, options, where)
     outputs = tuple(facts.outputs[index] for index in told.order)
     labels = fitting_labels(request.labels, [output.shape for output in outputs], told.task)
+    meaning = (told.task, outputs, told.order, labels)
+    plan = ExportPlan(shapes)
+    if facts.image is None:
+        return ConversionPlan(None, plan, None, None, None, *meaning, facts.remarks)
     normalisation, warnings = _source_normalisation(facts, request.prep, where)
-    source_prep = make_prep(size, request.prep, normalisation, where)
-    plan = ExportPlan(size[0], size[1])
-    float_prep, encoding, prep = source_prep, None, source_prep
-    if recipe.input == "uint8":
-        inner = _inner_normalisation(facts.leading, normalisation)
-        plan = replace(plan, bare=inner is not None)
-        plan, float_prep, encoding = _byte_input(plan, replace_normalisation(source_prep, inner or normalisation))
-        prep = replace_normalisation(source_prep, ((float(encoding.zero_point),), (1.0 / encoding.scale,)))
-    return ConversionPlan(
-        source_prep, plan, float_prep, encoding, prep, told.task, outputs, told.order, labels, warnings
-    )
+    source_prep = make_prep(image_size(shapes[0], where), request.prep, normalisation, where)
+    remarks = facts.remarks + warnings
+    if not takes_bytes or facts.quantised:
+        return ConversionPlan(source_prep, plan, source_prep, None, None, *meaning, remarks)
+    inner = _inner_normalisation(facts.leading, normalisation)
+    plan = replace(plan, bare=inner is not None)
+    plan, float_prep, encoding = _byte_input(plan, replace_normalisation(source_prep, inner or normalisation))
+    bytes_mean = ((float(encoding.zero_point),), (1.0 / encoding.scale,))
+    byte_prep = replace_normalisation(source_prep, bytes_mean)
+    return ConversionPlan(source_prep, plan, float_prep, byte_prep, encoding, *meaning, remarks)
 
 
 def fold(prep: ImagePrep) -> InputEncoding | None:
@@ -89,19 +108,51 @@ def _byte_input(plan: ExportPlan, prep: ImagePrep) -> tuple[ExportPlan, ImagePre
     return replace(plan, mean=prep.mean, std=prep.std), replace_normalisation(prep, _PIXELS), InputEncoding(1.0, 0)
 
 
-def _size(facts: SourceFacts, request: ConvertRequest) -> tuple[int, int, int]:
-    height, width = request.input_size or (facts.height, facts.width)
-    if height is None or width is None:
-        raise UsageError(
-            f"{request.source}: its input size is open: [batch, {facts.height}, {facts.width}, {facts.channels}]",
-            hint="fix it with: --input-size HEIGHTxWIDTH",
+def _shapes(facts: SourceFacts, request: ConvertRequest) -> tuple[tuple[int, ...], ...]:
+    """Return the whole shape of every input, with batch 1."""
+    if facts.image is not None and request.input_size is not None:
+        return (_sized(facts.image, request.input_size, str(request.source)),)
+    open_inputs = [tensor for tensor in facts.inputs if None in tensor.shape[1:]]
+    if not open_inputs:
+        return tuple(tuple(side or 1 for side in (1, *tensor.shape[1:])) for tensor in facts.inputs)
+    if facts.image is None and len(request.input_shapes) == len(facts.inputs):
+        return tuple(
+            _fixed(tensor, shape, str(request.source))
+            for tensor, shape in zip(facts.inputs, request.input_shapes, strict=True)
         )
-    if any(own not in (None, wanted) for own, wanted in ((facts.height, height), (facts.width, width))):
+    told = "; ".join(f"{tensor.name} {_shape_text(tensor.shape)}" for tensor in open_inputs)
+    example = " ".join(
+        "--input-shape " + "x".join(str(side or 1) for side in (1, *tensor.shape[1:])) for tensor in facts.inputs
+    )
+    raise UsageError(
+        f"{request.source}: its input size is open: {told}",
+        hint="fix it with: --input-size HEIGHTxWIDTH" if facts.image else f"fix it with sizes of yours, as: {example}",
+    )
+
+
+def _sized(image: InputFacts, size: tuple[int, int], where: str) -> tuple[int, ...]:
+    if any(own not in (None, wanted) for own, wanted in zip(image.shape[1:3], size, strict=True)):
+        own = "x".join(str(side or "open") for side in image.shape[1:3])
         raise UsageError(
-            f"{request.source}: its input is {facts.height}x{facts.width}, got --input-size {height}x{width}",
-            hint="leave --input-size out",
+            f"{where}: its input is {own}, got --input-size {size[0]}x{size[1]}", hint="leave --input-size out"
         )
-    return image_size((1, height, width, facts.channels), str(request.source))
+    return (1, *size, image.shape[3] or 1)
+
+
+def _fixed(tensor: InputFacts, shape: tuple[int, ...], where: str) -> tuple[int, ...]:
+    fits = len(shape) == len(tensor.shape) and all(
+        own in (None, wanted) for own, wanted in zip(tensor.shape[1:], shape[1:], strict=True)
+    )
+    if not fits or shape[0] != 1:
+        raise UsageError(
+            f"{where}: input {tensor.name} is {_shape_text(tensor.shape)}, got --input-shape {_shape_text(shape)}",
+            hint="give every size, with 1 for the batch",
+        )
+    return shape
+
+
+def _shape_text(shape: Sequence[int | None]) -> str:
+    return "x".join("?" if side is None else str(side) for side in shape)
 
 
 def _source_normalisation(

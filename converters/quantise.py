@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from litert_quantizer.utils import qsv_utils
 
 from converters.arrays import open_array
 from converters.errors import ConversionError
-from converters.jobs import Done, InputEncoding, Quantise
+from converters.jobs import Calibrate, Done, InputEncoding, Quantise, Tidy
 from converters.op_versions import needed_version
-from converters.recipe import QuantRecipe, recipe_named
+from converters.recipe import RECIPES, QuantRecipe
 from converters.tflite_reader import parse_tflite
 from device_runtime.contract.events import Events, Progress
 from device_runtime.files import write_bytes
@@ -32,44 +32,109 @@ _STALE_METADATA = (b"min_runtime_version", b"CONVERSION_METADATA")
 """What the float converter said of its own file; it is not true of ours."""
 
 
-def quantise(job: Quantise, events: Events) -> Done:
+def tidy(job: Tidy) -> Done:
+    """Rewrite a float model with known names, and its outputs in the decoder's order.
+
+    Converters order inputs and outputs as they like; the names in the signature tell which is which.
+
+    Raises:
+        ConversionError: inputs or outputs are missing.
+        EdgeError: the disk is full.
+    """
+    model = _unpack(Path(job.model).read_bytes())
+    graph, signature = model.subgraphs[0], model.signatureDefs[0]
+    outputs = _ordered(signature.outputs, graph.outputs, len(job.outputs), "outputs")
+    graph.inputs = _ordered(signature.inputs, graph.inputs, len(job.inputs), "inputs")
+    graph.outputs = [outputs[index] for index in job.order]
+    taken = {tensor.name for tensor in graph.tensors}
+    names = [*job.inputs, *(job.outputs[index] for index in job.order)]
+    for index, name in zip([*graph.inputs, *graph.outputs], names, strict=True):
+        if name.encode() not in taken:
+            graph.tensors[index].name = name.encode()
+    model.metadata = [item for item in model.metadata or [] if item.name not in _STALE_METADATA]
+    write_bytes(Path(job.target), _pack(model))
+    return Done()
+
+
+def calibrate(job: Calibrate, events: Events) -> Done:
+    """Measure the range of every activation: its smallest and largest value over all samples.
+
+    The default of the library is a moving average, which depends on the order of the samples.
+
+    Raises:
+        EdgeError: the disk is full.
+    """
+    content = Path(job.model).read_bytes()
+    manager = recipe_manager.RecipeManager()
+    manager.load_quantization_recipe(_plan(RECIPES["static-int8"]))
+    meter = calibrator.Calibrator(content, num_threads=2, qsv_update_func=qsv_utils.min_max_update)
+    (key, signature), *_ = meter.get_signature_list().items()
+    samples = [open_array(Path(file)) for file in job.samples]
+    count = len(samples[0])
+    for start in range(0, count, _CHUNK):
+        rows = range(start, min(start + _CHUNK, count))
+        chunk = [dict(zip(signature["inputs"], _inputs(samples, row, job), strict=True)) for row in rows]
+        meter.calibrate({key: chunk}, manager)
+        events(Progress(rows.stop, count, "samples"))
+    write_ranges(Path(job.target), meter.get_model_qsvs())
+    return Done()
+
+
+def quantise(job: Quantise) -> Done:
     """Write a quantised model.
 
     Raises:
         ConversionError: the model has something that the recipe cannot quantise.
         EdgeError: the disk is full.
     """
-    recipe = recipe_named(job.recipe)
-    model = _tidied(_unpack(Path(job.model).read_bytes()), job)
-    if recipe.weights != "float32":
-        model = _unpack(_quantised(_pack(model), recipe, job, events))
+    content = Path(job.model).read_bytes()
+    if job.recipe.weights not in ("float32", "stored"):
+        ranges = read_ranges(Path(job.ranges)) if job.recipe.calibrates else None
+        if ranges is not None:
+            _fix_input_range(ranges, content, job.encoding)
+        content = _quantised(content, job.recipe, ranges)
+    model = _unpack(content)
     if job.encoding is not None:
         _take_bytes(model, job.encoding)
     write_bytes(Path(job.target), _pack(_with_versions(model, job.target)))
     return Done({name: version(name) for name in ("litert-quantizer", "ai-edge-litert")})
 
 
-def _tidied(model: Any, job: Quantise) -> Any:
-    """Put the outputs in the wanted order, and give input and outputs names that people know.
+def write_ranges(target: Path, ranges: dict[str, Any]) -> None:
+    """Write ranges by tensor name as ``.npz``: for tensor i the arrays ``i/min`` and ``i/max``, and all names."""
+    arrays: dict[str, Any] = {"names": np.array(list(ranges), dtype=np.str_)}
+    for index, found in enumerate(ranges.values()):
+        arrays |= {f"{index}/{kind}": np.asarray(found[kind]) for kind in ("min", "max")}
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    write_bytes(target, content.getvalue())
 
-    The converter orders them as it likes; the names in the signature tell which is which.
-    """
-    graph = model.subgraphs[0]
-    signature = model.signatureDefs[0]
-    ordered = [tensor.tensorIndex for tensor in sorted(signature.outputs, key=lambda item: _natural(item.name))]
-    if sorted(ordered) != sorted(graph.outputs) or len(ordered) != len(job.names):
+
+def read_ranges(path: Path) -> dict[str, Any]:
+    """Read what ``write_ranges`` wrote."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return {
+            str(name): {kind: arrays[f"{index}/{kind}"] for kind in ("min", "max")}
+            for index, name in enumerate(arrays["names"])
+        }
+
+
+def _ordered(named: Any, present: Any, count: int, what: str) -> list[int]:
+    ordered = [tensor.tensorIndex for tensor in sorted(named, key=lambda item: _natural(item.name))]
+    if sorted(ordered) != sorted(present) or len(ordered) != count:
         raise ConversionError(
-            f"expected {len(job.names)} outputs in the exported model, got {len(ordered)} in its signature and "
-            f"{len(graph.outputs)} in its graph",
+            f"expected {count} {what} in the exported model, got {len(ordered)} in its signature and "
+            f"{len(present)} in its graph",
             hint="an output that is given out twice, or that is an input, cannot be converted",
         )
-    graph.outputs = [ordered[index] for index in job.order]
-    taken = {tensor.name for tensor in graph.tensors}
-    for index, name in ((graph.inputs[0], "image"), *zip(graph.outputs, job.names, strict=True)):
-        if name.encode() not in taken:
-            graph.tensors[index].name = name.encode()
-    model.metadata = [item for item in model.metadata or [] if item.name not in _STALE_METADATA]
-    return model
+    return ordered
+
+
+def _inputs(samples: list[Tensor], row: int, job: Calibrate) -> list[Tensor]:
+    """Return one sample as the model takes it: (1, …) for each input."""
+    if job.prep is not None:
+        return [normalise(np.asarray(samples[0][row]), job.prep)[None]]
+    return [np.asarray(array[row])[None] for array in samples]
 
 
 def _natural(name: bytes) -> list[tuple[int, str]]:
@@ -77,10 +142,8 @@ def _natural(name: bytes) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name.decode())]
 
 
-def _quantised(content: bytes, recipe: QuantRecipe, job: Quantise, events: Events) -> bytes:
-    plan = _plan(recipe)
-    tool = quantizer.Quantizer(content, plan)
-    ranges = _ranges(content, plan, job, events) if recipe.calibrates else None
+def _quantised(content: bytes, recipe: QuantRecipe, ranges: dict[str, Any] | None) -> bytes:
+    tool = quantizer.Quantizer(content, _plan(recipe))
     try:
         result = tool.quantize(ranges, enable_progress_report=False)
     except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
@@ -103,32 +166,6 @@ def _plan(recipe: QuantRecipe) -> Any:
             else:
                 manager.add_dynamic_config(".*", name, 8, _GRANULARITY[granularity])
     return manager.get_quantization_recipe()
-
-
-def _ranges(content: bytes, plan: Any, job: Quantise, events: Events) -> dict[str, Any]:
-    """Measure the range of every activation: its smallest and largest value over all samples.
-
-    The default of the library is a moving average, which depends on the order of the pictures.
-    """
-    manager = recipe_manager.RecipeManager()
-    manager.load_quantization_recipe(plan)
-    meter = calibrator.Calibrator(content, num_threads=2, qsv_update_func=qsv_utils.min_max_update)
-    (key, signature), *_ = meter.get_signature_list().items()
-    name = signature["inputs"][0]
-    samples = open_array(Path(job.samples))
-    for start in range(0, len(samples), _CHUNK):
-        chunk = [{name: image} for image in _images(samples[start : start + _CHUNK], job)]
-        meter.calibrate({key: chunk}, manager)
-        events(Progress(min(start + _CHUNK, len(samples)), len(samples), "pictures"))
-    ranges: dict[str, Any] = meter.get_model_qsvs()
-    _fix_input_range(ranges, content, job.encoding)
-    return ranges
-
-
-def _images(samples: Tensor, job: Quantise) -> Iterator[Tensor]:
-    """Yield (1, height, width, channels) float32 images as the model takes them."""
-    for sample in samples:
-        yield normalise(np.asarray(sample), job.prep)[None]
 
 
 def _fix_input_range(ranges: dict[str, Any], content: bytes, encoding: InputEncoding | None) -> None:

@@ -15,25 +15,36 @@ Granularity = Literal["none", "tensor", "channel"]
 class QuantRecipe:
     """How to quantise a model.
 
-    ``weights`` and ``activations`` are storage types; ``granularity`` says whether each output channel of a
-    convolution has its own scale, ``dense_granularity`` the same for fully connected layers. ``input`` is the type of
-    the image input: ``uint8`` takes camera bytes as they are. A result whose outputs have a lower signal-to-noise
-    ratio than ``min_snr_db`` against the trained model is refused.
+    ``weights`` and ``activations`` are storage types, ``stored`` those that the source has already; ``granularity`` says whether each output channel of a
+    convolution has its own scale, ``dense_granularity`` the same for fully connected layers. With ``weight_only``
+    stored weights become floats again before they are used. With ``float_io`` an integer model has float inputs and
+    outputs; without, image models take camera bytes as they are. ``keep_float`` are patterns of what stays float: an
+    operator (``HARD_SWISH``), or a layer's output tensor with ``*`` and ``?``. ``equalise`` evens out the ranges of
+    channels across layers before anything is quantised. A result whose outputs have a lower signal-to-noise ratio
+    than ``min_snr_db`` against the trained model is refused.
     """
 
     name: str
     summary: str
-    weights: Literal["float32", "float16", "int8"]
-    activations: Literal["float32", "int8"] = "float32"
+    weights: Literal["float32", "float16", "int8", "int4", "stored"]
+    activations: Literal["float32", "int8", "int16"] = "float32"
     granularity: Granularity = "none"
     dense_granularity: Granularity = "none"
-    input: Literal["float32", "uint8"] = "float32"
+    weight_only: bool = False
+    float_io: bool = False
+    keep_float: tuple[str, ...] = ()
+    equalise: bool = False
     min_snr_db: float = 40.0
 
     @property
     def calibrates(self) -> bool:
-        """Whether ranges of activations have to be measured on pictures."""
-        return self.activations == "int8"
+        """Whether ranges of activations have to be measured on samples."""
+        return self.activations != "float32"
+
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether an image model takes camera bytes as they are."""
+        return self.activations == "int8" and not self.float_io
 
 
 _ALL = (
@@ -56,7 +67,6 @@ _ALL = (
         "int8",
         granularity="channel",
         dense_granularity="channel",
-        input="uint8",
         min_snr_db=3.0,
     ),
 )

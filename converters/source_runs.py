@@ -25,13 +25,15 @@ def run_source(model: SourceModel, job: RunSource, events: Events) -> Outputs:
         ModelError: they are not finite.
         ConversionError: they have other shapes than the model announced.
     """
-    samples = open_array(Path(job.samples))
+    samples = [open_array(Path(file)) for file in job.samples]
+    count = len(samples[0])
     announced = model.facts().outputs
     files = tuple(Path(job.folder) / f"source-{index}.npy" for index in range(len(announced)))
     with contextlib.ExitStack() as stack:
         writers: list[ArrayWriter] = []
-        for start in range(0, len(samples), _BATCH):
-            outputs = model.run(normalise(np.asarray(samples[start : start + _BATCH]), job.prep))
+        for start in range(0, count, _BATCH):
+            batches = [np.asarray(array[start : start + _BATCH]) for array in samples]
+            outputs = model.run(batches if job.prep is None else [normalise(batches[0], job.prep)])
             if len(outputs) != len(announced):
                 raise ConversionError(f"expected {len(announced)} outputs of the trained model, got {len(outputs)}")
             if not writers:
@@ -48,5 +50,5 @@ def run_source(model: SourceModel, job: RunSource, events: Events) -> Outputs:
                     )
                 for row in output:
                     writer.append(np.asarray(row, np.float32))
-            events(Progress(min(start + _BATCH, len(samples)), len(samples), "pictures"))
+            events(Progress(min(start + _BATCH, count), count, "samples"))
     return Outputs(tuple(str(file) for file in files))

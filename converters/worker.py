@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from converters.backends.interface import SourceFacts, SourceModel
-from converters.jobs import JOBS, Done, ExportFloat, Job, OpenSource, Outputs, Quantise, RunSource
+from converters.jobs import JOBS, Calibrate, Done, ExportFloat, Job, OpenSource, Outputs, RunModel, RunSource, Tidy
 from device_runtime.contract.decode import decode, encode
 from device_runtime.contract.events import Event, Events
 from device_runtime.contract.reported import report_of
@@ -41,18 +41,22 @@ class Session:
         if isinstance(job, ExportFloat):
             self._opened().export(Path(job.target), job.plan)
             return Done()
-        if isinstance(job, Quantise):
-            from converters.quantise import quantise  # noqa: PLC0415 - litert-quantizer, which others do without
+        if isinstance(job, RunModel):
+            from converters.model_runs import run_model  # noqa: PLC0415 - an engine; TensorFlow must not be beside it
 
-            return quantise(job, self._events)
-        from converters.model_runs import run_model  # noqa: PLC0415 - an engine, next to which TensorFlow must not be
+            return run_model(job, self._events)
+        from converters import quantise  # noqa: PLC0415 - litert-quantizer, which others do without
 
-        return run_model(job, self._events)
+        if isinstance(job, Tidy):
+            return quantise.tidy(job)
+        if isinstance(job, Calibrate):
+            return quantise.calibrate(job, self._events)
+        return quantise.quantise(job)
 
     def _open(self, job: OpenSource) -> SourceFacts:
         from converters.registry import load_opener  # noqa: PLC0415 - the framework is imported by its backend
 
-        self._source = load_opener(job.backend)(Path(job.source))
+        self._source = load_opener(job.backend)(Path(job.source), job.options)
         return self._source.facts()
 
     def _opened(self) -> SourceModel:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from converters.backends.interface import Batch, ExportPlan, LeadingLayers, SourceFacts, SourceModel
+from converters.backends.interface import Batch, ExportPlan, InputFacts, LeadingLayers, SourceFacts, SourceModel
 from converters.backends.keras_archive import KerasArchive
 from converters.errors import ConversionError
 from converters.tasks import Activation, OutputFacts
@@ -46,23 +46,23 @@ class KerasSource:
                 f"{path}: expected a functional or sequential model, got {type(model).__name__} without fixed inputs",
                 hint="build it with keras.Model(inputs, outputs) and save it again",
             )
-        self._check_input()
         self._check_weights()
 
     def facts(self) -> SourceFacts:
         """Return the input's size, the outputs, and what the first layers do to pixels."""
-        height, width, channels = self._model.inputs[0].shape[1:]
+        inputs = tuple(InputFacts(tensor.name, tuple(tensor.shape), str(tensor.dtype)) for tensor in self._model.inputs)
         outputs = tuple(
             OutputFacts(str(name), tuple(side or 1 for side in tensor.shape), _activation(tensor))
             for name, tensor in zip(self._model.output_names, self._model.outputs, strict=True)
         )
         found, _ = _leading(self._model)
         tools = {"keras": keras.__version__, "tensorflow": tf.__version__}
-        return SourceFacts(height, width, channels, outputs, found, tools)
+        return SourceFacts(inputs, outputs, found, tools)
 
-    def run(self, images: Batch) -> Sequence[Batch]:
-        """Return the outputs for (n, height, width, channels) float32 images."""
-        outputs = keras.tree.flatten(self._model(images, training=False))
+    def run(self, inputs: Sequence[Batch]) -> Sequence[Batch]:
+        """Return the outputs for a batch (n, …) of each input."""
+        given = inputs[0] if len(inputs) == 1 else list(inputs)
+        outputs = keras.tree.flatten(self._model(given, training=False))
         return [np.asarray(keras.ops.convert_to_numpy(output), np.float32) for output in outputs]
 
     def export(self, target: Path, plan: ExportPlan) -> None:
@@ -74,10 +74,12 @@ class KerasSource:
         if plan.bare:
             _, tensor = _leading(model)
             model = keras.Model(tensor, model.outputs)
-        channels = int(self._model.inputs[0].shape[3])
         if plan.mean:
-            model = _normalised(model, plan, channels)
-        signature = [keras.InputSpec(shape=(1, plan.height, plan.width, channels), dtype="float32")]
+            model = _normalised(model, plan)
+        signature = [
+            keras.InputSpec(shape=shape, dtype=tensor.dtype)
+            for shape, tensor in zip(plan.shapes, self._model.inputs, strict=True)
+        ]
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             model.export(folder, input_signature=signature, verbose=False)
             converter = tf.lite.TFLiteConverter.from_saved_model(folder)
@@ -86,17 +88,6 @@ class KerasSource:
             except Exception as error:  # the converter raises its own and Python's
                 raise _unconvertible(self._path, error) from error
         write_bytes(target, content)
-
-    def _check_input(self) -> None:
-        count = len(self._model.inputs)
-        if count != 1:
-            raise ModelError(f"{self._path}: expected 1 input, an image, got {count}")
-        shape = list(self._model.inputs[0].shape)
-        if len(shape) != 4 or shape[3] not in (1, 3):
-            raise ModelError(
-                f"{self._path}: expected an image input of shape [batch, height, width, 1 or 3], got {shape}",
-                hint="edgekit converts vision models with channels last",
-            )
 
     def _check_weights(self) -> None:
         for weight in self._model.weights:
@@ -135,13 +126,14 @@ def _first_sentence(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
 
 
-def _normalised(model: Any, plan: ExportPlan, channels: int) -> Any:
+def _normalised(model: Any, plan: ExportPlan) -> Any:
     """Put ``(pixel - mean) / std`` in front, as a depthwise 1 x 1 convolution.
 
     Quantised, its weights have a scale per channel and its bias 32 bits, so that nothing is lost but the rounding of
     its result; a subtraction and a multiplication would round twice, with one scale for all channels.
     """
-    image = keras.Input((plan.height, plan.width, channels))
+    image = keras.Input(plan.shapes[0][1:])
+    channels = plan.shapes[0][3]
     layer = keras.layers.DepthwiseConv2D(1, name="normalise_pixels")
     normalised = layer(image)
     mean, std = (np.broadcast_to(np.array(values, np.float32), (channels,)) for values in (plan.mean, plan.std))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from device_runtime.contract.model import ModelSpec
-from device_runtime.tasks.interface import Candidates, Scores, real, require_finite
+from device_runtime.engine.values import real
+from device_runtime.tasks.interface import Candidates, Scores, require_finite
 from device_runtime.vision.frame import Tensor
 
 

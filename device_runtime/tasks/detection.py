@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from device_runtime.contract.model import BoxFormat, ModelSpec, TensorSpec
+from device_runtime.engine.values import real
 from device_runtime.tasks.boxes import suppress, to_xyxy
-from device_runtime.tasks.interface import Candidates, real, require_finite
+from device_runtime.tasks.interface import Candidates, require_finite
 from device_runtime.vision.frame import Tensor
 
 _MAX_BEFORE_NMS = 1000

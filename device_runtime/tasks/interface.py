@@ -39,7 +39,7 @@ class Candidates:
 
     def items(self, spec: ModelSpec, placement: Placement) -> tuple[Item, ...]:
         """Return the same with names, and with boxes in frame pixels."""
-        boxes = None if self.boxes is None else placement.boxes_to_frame(self.boxes, spec.prep).tolist()
+        boxes = None if self.boxes is None else placement.boxes_to_frame(self.boxes, spec.image_prep).tolist()
         pairs = zip(self.classes.tolist(), self.scores.tolist(), strict=True)
         return tuple(
             Item(index, spec.label_of(index), score, None if boxes is None else tuple(boxes[row]))
@@ -52,16 +52,6 @@ Decoder = Callable[[Sequence[Tensor], ModelSpec], Candidates]
 
 It raises ModelError when they hold NaN.
 """
-
-
-def real(tensor: Tensor, spec: TensorSpec) -> npt.NDArray[np.float32]:
-    """Return what a stored tensor stands for: ``scale * (stored - zero_point)``, float32, the same shape.
-
-    Widened before the subtraction: int8 arithmetic would wrap.
-    """
-    if spec.quantised:
-        return (tensor.astype(np.float32) - np.float32(spec.zero_point)) * np.float32(spec.scale)
-    return tensor.astype(np.float32)
 
 
 def require_finite(values: npt.NDArray[np.float32], spec: TensorSpec) -> None:

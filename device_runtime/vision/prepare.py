@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from device_runtime.contract.model import ImagePrep, Interpolation, TensorSpec
+from device_runtime.engine.values import stored
 from device_runtime.vision.colour import convert
 from device_runtime.vision.frame import Frame, Pixels, Tensor
 from device_runtime.vision.placement import Placement, plan_placement
@@ -122,16 +123,7 @@ def byte_table(prep: ImagePrep, tensor: TensorSpec) -> Tensor:
     ties rounded away from zero as TFLite's QUANTIZE does. An integer tensor with no scale takes plain bytes.
     """
     real = (_BYTES[:, None] - np.array(prep.mean)[None, :]) / np.array(prep.std)[None, :]
-    dtype = np.dtype(tensor.dtype)
-    if dtype.kind == "f":
-        return np.ascontiguousarray(real.astype(dtype))
-    if tensor.quantised:
-        steps = real / tensor.scale
-        stored = np.trunc(steps + np.copysign(0.5, steps)) + tensor.zero_point
-    else:
-        stored = np.rint(real)
-    limits = np.iinfo(dtype)
-    return np.ascontiguousarray(np.clip(stored, limits.min, limits.max).astype(dtype))
+    return np.ascontiguousarray(stored(real, tensor))
 
 
 def prepare_bytes(frame: Frame, prep: ImagePrep) -> Pixels:

@@ -29,7 +29,7 @@ from device_runtime.contract.events import Notice, silent
 from device_runtime.contract.model import ModelSpec
 from device_runtime.engine.litert import open_engine
 from device_runtime.errors import BadFileError, EdgeError, ModelError, UsageError
-from device_runtime.tasks.interface import real
+from device_runtime.engine.values import real
 from device_runtime.vision.frame import Frame
 from device_runtime.vision.picture import list_pictures, read_picture
 from device_runtime.vision.prepare import Preparer

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from converters.backends.interface import LeadingLayers, SourceFacts
+from converters.backends.interface import InputFacts, LeadingLayers, SourceFacts
 from converters.tasks import Activation, OutputFacts
 
 
-def open_source(path):
+def open_source(path, options):
+    del options
     return FakeModel(json.loads(path.read_text()))
 
 
@@ -29,7 +30,7 @@ class FakeModel:
         self._interpreter.allocate_tensors()
 
     def facts(self):
-        _, height, width, channels = self._interpreter.get_input_details()[0]["shape"].tolist()
+        image = InputFacts("image", tuple(self._interpreter.get_input_details()[0]["shape"].tolist()))
         outputs = tuple(
             OutputFacts(name, tuple(self._details(name)["shape"].tolist()), Activation.SOFTMAX)
             for name in self._names()
@@ -38,10 +39,10 @@ class FakeModel:
         if "leading" in self._told:
             mean, std = self._told["leading"]
             leading = LeadingLayers(("rescaling",), (mean,), (std,), removable=False)
-        return SourceFacts(height, width, channels, outputs, leading, {"fake": "1.0"})
+        return SourceFacts((image,), outputs, leading, {"fake": "1.0"})
 
-    def run(self, images):
-        rows = [self._run_one(image[None]) for image in images]
+    def run(self, inputs):
+        rows = [self._run_one(image[None]) for image in inputs[0]]
         return [np.concatenate(column) for column in zip(*rows, strict=True)]
 
     def export(self, target, plan):
