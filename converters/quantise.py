@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from litert_quantizer import calibrator, qtyping, quantizer, recipe_manager
@@ -20,6 +19,7 @@ from converters.jobs import Calibrate, Done, InputEncoding, Quantise, Tidy
 from converters.op_versions import needed_version
 from converters.recipe import RECIPES, QuantRecipe
 from converters.tflite_reader import parse_tflite
+from converters.tflite_writer import pack, unpack
 from device_runtime.contract.events import Events, Progress
 from device_runtime.files import write_bytes
 from device_runtime.vision.frame import Tensor
@@ -41,7 +41,7 @@ def tidy(job: Tidy) -> Done:
         ConversionError: inputs or outputs are missing.
         EdgeError: the disk is full.
     """
-    model = _unpack(Path(job.model).read_bytes())
+    model = unpack(Path(job.model).read_bytes())
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
     outputs = _ordered(signature.outputs, graph.outputs, len(job.outputs), "outputs")
     graph.inputs = _ordered(signature.inputs, graph.inputs, len(job.inputs), "inputs")
@@ -52,7 +52,7 @@ def tidy(job: Tidy) -> Done:
         if name.encode() not in taken:
             graph.tensors[index].name = name.encode()
     model.metadata = [item for item in model.metadata or [] if item.name not in _STALE_METADATA]
-    write_bytes(Path(job.target), _pack(model))
+    write_bytes(Path(job.target), pack(model))
     return Done()
 
 
@@ -93,10 +93,10 @@ def quantise(job: Quantise) -> Done:
         if ranges is not None:
             _fix_input_range(ranges, content, job.encoding)
         content = _quantised(content, job.recipe, ranges)
-    model = _unpack(content)
+    model = unpack(content)
     if job.encoding is not None:
         _take_bytes(model, job.encoding)
-    write_bytes(Path(job.target), _pack(_with_versions(model, job.target)))
+    write_bytes(Path(job.target), pack(_with_versions(model, job.target)))
     return Done({name: version(name) for name in ("litert-quantizer", "ai-edge-litert")})
 
 
@@ -229,25 +229,9 @@ def _quantize_code(model: Any) -> int:
 
 def _with_versions(model: Any, where: str) -> Any:
     """State the operator versions that the tensors' types need; litert-quantizer leaves the float model's."""
-    info = parse_tflite(_pack(model), where)
+    info = parse_tflite(pack(model), where)
     for graph, known in zip(model.subgraphs, info.subgraphs, strict=True):
         for operator, facts in zip(graph.operators, known.operators, strict=True):
             code = model.operatorCodes[operator.opcodeIndex]
             code.version = max(code.version, needed_version(facts, known))
     return model
-
-
-def _unpack(content: bytes) -> Any:
-    """Read a model; values that lie behind its tables (``offset`` is more than 1 then) are brought back into them."""
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(content), 0))
-    for buffer in model.buffers:
-        if buffer.offset > 1:
-            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
-        buffer.offset = buffer.size = 0
-    return model
-
-
-def _pack(model: Any) -> bytes:
-    builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
