@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from converters.recipe import QuantRecipe
 from device_runtime.contract.model import BoxFormat, Colour, Interpolation, ModelSpec, Resize
+
+METRICS = ("top1", "map", "miou", "agreement")
+"""What a search may hold its budget against, each 0–1."""
+OBJECTIVES = ("latency", "size")
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,36 @@ class TaskOptions:
 
 
 @dataclass(frozen=True)
+class SearchOptions:
+    """What a search is to find: the fastest or the smallest model within the budget.
+
+    ``max_drop`` is in points of ``metric`` (0.01 each); ``metric`` None is top1, map or miou where ``evaluation``, a
+    labelled data set, is given, and agreement with the trained model otherwise. ``max_bytes`` 0 is any size.
+    ``candidates`` are patterns of the names of recipes to try.
+    """
+
+    max_drop: float = 1.0
+    metric: str | None = None
+    optimize: str = "latency"
+    evaluation: Path | None = None
+    max_bytes: int = 0
+    candidates: tuple[str, ...] = ("*",)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_drop <= 100:
+            raise ValueError(f"max_drop: expected 0–100 points, got {self.max_drop}")
+        if self.metric not in (None, *METRICS):
+            raise ValueError(f"metric: expected one of {', '.join(METRICS)}, got {self.metric}")
+        if self.optimize not in OBJECTIVES:
+            raise ValueError(f"optimize: expected {' or '.join(OBJECTIVES)}, got {self.optimize}")
+
+
+@dataclass(frozen=True)
 class ConvertRequest:
     """A trained model, and what is wanted of it.
 
-    ``source`` is a file or folder, or ``module:callable``. ``recipe`` is a name, a formula or a TOML file (see
-    ``converters.recipe``); None is static-int8, or as-is for a model that is quantised already. ``calibration`` is a
+    ``source`` is a file or folder, or ``module:callable``. ``recipe`` is a name, a formula, a TOML file (see
+    ``converters.recipe``), or ``auto``, which searches by ``search``; None is static-int8, or as-is for a model that is quantised already. ``calibration`` is a
     folder of pictures (``.npy`` or ``.npz`` files for a tensor model), the representative data set; ``samples`` of
     them, chosen by ``seed``, calibrate the quantised ranges and compare the result with the source model.
     ``input_size`` (height, width) fixes the size of an image model that leaves it open, ``input_shapes`` those of any
@@ -63,6 +93,7 @@ class ConvertRequest:
     signature: str | None = None
     float_io: bool = False
     runtimes: tuple[str, ...] = ("litert",)
+    search: SearchOptions = field(default_factory=SearchOptions)
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -114,6 +145,97 @@ class ParityReport:
 
 
 @dataclass(frozen=True)
+class LayerError:
+    """How far a layer of a quantised model is from the same layer in float: of its output tensor, over samples."""
+
+    name: str
+    operator: str
+    snr_db: float
+    cosine: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with the bounds of its 95% confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One recipe that a search tried.
+
+    ``metric`` is its figure on the evaluation set (0–1), ``drop`` how much less than the float model's that is, in
+    points (0.01 of the metric). ``latency_ms`` is the median of an invocation by runtime and number of threads;
+    ``partitions`` how many pieces XNNPACK takes it in, by runtime. ``status`` is ``ok``, ``missed`` (the budget),
+    ``refused`` (it is not right, or does not run; ``reason`` says what) or ``left-out``. ``on_frontier`` tells that
+    no other candidate is both more accurate and faster (or smaller, whichever is optimised).
+    """
+
+    name: str
+    recipe: QuantRecipe
+    status: str
+    reason: str = ""
+    size_bytes: int = 0
+    metric: float | None = None
+    drop: Interval | None = None
+    snr_db: float | None = None
+    latency_ms: dict[str, dict[int, float]] = field(default_factory=dict)
+    partitions: dict[str, int] = field(default_factory=dict)
+    on_frontier: bool = False
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The chosen candidate on pictures that no decision was made with.
+
+    ``enough`` tells whether the interval of ``drop`` is narrow enough to say that the budget is kept;
+    ``pictures_needed`` is an estimate of how many would do, 0 when these do.
+    """
+
+    pictures: int
+    baseline: float
+    metric: Interval
+    drop: Interval
+    enough: bool
+    pictures_needed: int = 0
+
+
+@dataclass(frozen=True)
+class SplitSizes:
+    """How many pictures calibrated ranges, compared candidates, and confirmed the winner."""
+
+    calibration: int
+    evaluation: int
+    held_out: int
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """All that a search tried, and what it chose; ``chosen`` is None when nothing kept the budget.
+
+    ``baseline`` is the float model's own figure on the evaluation set. ``layers`` are the errors of the static-int8
+    model's layers, in the order of computation; ``guilty`` names those that cost most; ``advice`` says what would help.
+    """
+
+    source: str
+    options: SearchOptions
+    metric: str
+    runtimes: tuple[str, ...]
+    baseline: float
+    candidates: tuple[Candidate, ...]
+    chosen: str | None
+    pictures: SplitSizes
+    confirmation: Confirmation | None
+    layers: tuple[LayerError, ...]
+    guilty: tuple[str, ...]
+    advice: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
 class ConversionResult:
     """A finished conversion: the files are written, and were verified as written.
 
@@ -130,3 +252,4 @@ class ConversionResult:
     parity: dict[str, ParityReport]
     skipped_pictures: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    search: SearchReport | None = None
