@@ -69,7 +69,7 @@ def main() -> None:
             for (name, result), latency in zip(results.items(), latencies, strict=True):
                 metrics = evaluate(result.tflite, result.spec, dataset, silent, engine).metrics
                 figures = "  ".join(f"{key} {value:.4f}" for key, value in metrics.items())
-                agreement = result.parity.agreement if result.parity else float("nan")
+                agreement = result.parity["litert"].agreement
                 size = f"{result.tflite_bytes / 1e3:8.1f} KB"
                 print(f"{engine:15} {name:13} {size}  {figures}  agreement {agreement:.4f}  p50 {latency:.3f}")
 

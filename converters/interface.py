@@ -72,11 +72,11 @@ class ConvertRequest:
     """A trained model, and what is wanted of it.
 
     ``source`` is a file or folder, or ``module:callable``. ``recipe`` is a name, a formula, a TOML file (see
-    ``converters.recipe``), or ``auto``, which searches by ``search``; None is static-int8, or as-is for a model that is quantised already. ``calibration`` is a
-    folder of pictures (``.npy`` or ``.npz`` files for a tensor model), the representative data set; ``samples`` of
-    them, chosen by ``seed``, calibrate the quantised ranges and compare the result with the source model.
-    ``input_size`` (height, width) fixes the size of an image model that leaves it open, ``input_shapes`` those of any
-    other. ``runtimes`` are the engines on which the result has to run and to be right.
+    ``converters.recipe``), or ``auto``, which searches by ``search``; None is static-int8, or as-is for a model that
+    is quantised already. ``calibration`` is a folder of pictures (``.npy`` or ``.npz`` files for a tensor model), the
+    representative data set; ``samples`` of them, chosen by ``seed``, calibrate the quantised ranges and compare the
+    result with the source model. ``input_size`` (height, width) fixes the size of an image model that leaves it open,
+    ``input_shapes`` those of any other. ``runtimes`` are the engines on which the result has to run and to be right.
     """
 
     source: Path
@@ -182,7 +182,7 @@ class Candidate:
     metric: float | None = None
     drop: Interval | None = None
     snr_db: float | None = None
-    latency_ms: dict[str, dict[int, float]] = field(default_factory=dict)
+    latency_ms: dict[str, dict[str, float]] = field(default_factory=dict)
     partitions: dict[str, int] = field(default_factory=dict)
     on_frontier: bool = False
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Optional
 
 from converters.backends.interface import ExportPlan, SourceOptions
 from converters.recipe import QuantRecipe
-from device_runtime.contract.model import ImagePrep, TensorSpec
+from device_runtime.contract.model import ImagePrep, ModelSpec, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class RunSource:
     """
 
     samples: tuple[str, ...]
-    prep: Optional[ImagePrep]
+    prep: ImagePrep | None
     folder: str
 
 
@@ -61,7 +60,7 @@ class Calibrate:
     model: str
     target: str
     samples: tuple[str, ...]
-    prep: Optional[ImagePrep]
+    prep: ImagePrep | None
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,16 @@ class Quantise:
     target: str
     recipe: QuantRecipe
     ranges: str = ""
-    encoding: Optional[InputEncoding] = None
+    encoding: InputEncoding | None = None
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Make a model smaller without loss, and put its description in."""
+
+    model: str
+    target: str
+    spec: ModelSpec
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ class RunModel:
     """Run a TFLite model on the first ``limit`` samples (0: all), with the board's own code."""
 
     model: str
-    prep: Optional[ImagePrep]
+    prep: ImagePrep | None
     samples: tuple[str, ...]
     folder: str
     engine: str = "auto"
@@ -116,7 +124,7 @@ class Done:
     tools: dict[str, str] = field(default_factory=dict)
 
 
-Job = OpenSource | RunSource | ExportFloat | Tidy | Calibrate | Quantise | RunModel
+Job = OpenSource | RunSource | ExportFloat | Tidy | Calibrate | Quantise | Finish | RunModel
 JOBS: dict[str, type[Job]] = {
     "open": OpenSource,
     "run-source": RunSource,
@@ -124,5 +132,6 @@ JOBS: dict[str, type[Job]] = {
     "tidy": Tidy,
     "calibrate": Calibrate,
     "quantise": Quantise,
+    "finish": Finish,
     "run-model": RunModel,
 }

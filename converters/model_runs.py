@@ -15,8 +15,8 @@ from device_runtime.contract.events import Events, Progress
 from device_runtime.contract.model import Colour, ImagePrep
 from device_runtime.engine.interface import Engine
 from device_runtime.engine.litert import open_engine
-from device_runtime.errors import ModelError
 from device_runtime.engine.values import real, stored
+from device_runtime.errors import ModelError
 from device_runtime.vision.frame import Frame, Tensor
 from device_runtime.vision.prepare import Preparer
 

@@ -62,7 +62,7 @@ def plan_conversion(facts: SourceFacts, request: ConvertRequest, *, takes_bytes:
     """
     where = str(request.source)
     shapes = _shapes(facts, request)
-    options = request.task if facts.image else replace(request.task, name=request.task.name or "regression")
+    options = request.task if facts.image else replace(request.task, name="regression", decoder="values")
     told = plan_task(facts.outputs, options, where)
     outputs = tuple(facts.outputs[index] for index in told.order)
     labels = fitting_labels(request.labels, [output.shape for output in outputs], told.task)

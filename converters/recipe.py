@@ -15,13 +15,13 @@ Granularity = Literal["none", "tensor", "channel"]
 class QuantRecipe:
     """How to quantise a model.
 
-    ``weights`` and ``activations`` are storage types, ``stored`` those that the source has already; ``granularity`` says whether each output channel of a
-    convolution has its own scale, ``dense_granularity`` the same for fully connected layers. With ``weight_only``
-    stored weights become floats again before they are used. With ``float_io`` an integer model has float inputs and
-    outputs; without, image models take camera bytes as they are. ``keep_float`` are patterns of what stays float: an
-    operator (``HARD_SWISH``), or a layer's output tensor with ``*`` and ``?``. ``equalise`` evens out the ranges of
-    channels across layers before anything is quantised. A result whose outputs have a lower signal-to-noise ratio
-    than ``min_snr_db`` against the trained model is refused.
+    ``weights`` and ``activations`` are storage types, ``stored`` those that the source has already; ``granularity``
+    says whether each output channel of a convolution has its own scale, ``dense_granularity`` the same for fully
+    connected layers. With ``weight_only`` stored weights become floats again before they are used. With ``float_io``
+    an integer model has float inputs and outputs; without, image models take camera bytes as they are.
+    ``keep_float`` are patterns of what stays float: an operator (``HARD_SWISH``), or a layer's output tensor with
+    ``*`` and ``?``. ``equalise`` evens out the ranges of channels across layers before anything is quantised. A
+    result whose outputs have a lower signal-to-noise ratio than ``min_snr_db`` against the trained model is refused.
     """
 
     name: str
@@ -69,8 +69,10 @@ _ALL = (
         dense_granularity="channel",
         min_snr_db=3.0,
     ),
+    QuantRecipe("as-is", "a model that is quantised already: checked, described and made smaller", "stored"),
 )
 RECIPES = {recipe.name: recipe for recipe in _ALL}
+AS_IS = RECIPES["as-is"]
 
 
 def recipe_named(name: str) -> QuantRecipe:

@@ -16,7 +16,19 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from converters.backends.interface import SourceFacts, SourceModel
-from converters.jobs import JOBS, Calibrate, Done, ExportFloat, Job, OpenSource, Outputs, RunModel, RunSource, Tidy
+from converters.jobs import (
+    JOBS,
+    Calibrate,
+    Done,
+    ExportFloat,
+    Finish,
+    Job,
+    OpenSource,
+    Outputs,
+    RunModel,
+    RunSource,
+    Tidy,
+)
 from device_runtime.contract.decode import decode, encode
 from device_runtime.contract.events import Event, Events
 from device_runtime.contract.reported import report_of
@@ -45,6 +57,10 @@ class Session:
             from converters.model_runs import run_model  # noqa: PLC0415 - an engine; TensorFlow must not be beside it
 
             return run_model(job, self._events)
+        if isinstance(job, Finish):
+            from converters.finish import finish  # noqa: PLC0415 - LiteRT's schema
+
+            return finish(job)
         from converters import quantise  # noqa: PLC0415 - litert-quantizer, which others do without
 
         if isinstance(job, Tidy):

@@ -16,6 +16,9 @@ from device_runtime.files import refused
 
 T = TypeVar("T")
 Unknown = Literal["ignore", "error"]
+IN_MEMORY = "in_memory"
+"""In the metadata of a dataclass field: ``encode`` leaves it out."""
+
 _SUGGESTIONS = 20
 _UNIONS = (Union, getattr(types, "UnionType", Union))  # X | None has a type of its own from Python 3.10 on
 
@@ -24,7 +27,7 @@ def decode(kind: type[T], data: object, where: str, *, unknown: Unknown = "ignor
     """Make a ``kind`` from plain data (dict, list, str, int, float, bool, None).
 
     Args:
-        kind: a dataclass, or one of the types that may be its field: an enum of strings, ``Optional``,
+        kind: a dataclass, or one of the types that may be its field: an enum or a ``Literal`` of strings, ``Optional``,
             ``tuple[X, ...]``, ``dict[str, X]``, ``str``, ``int``, ``float``, ``bool``.
         data: what ``json.loads`` or ``tomllib.loads`` gave.
         where: the file, and inside it the path so far, for messages.
@@ -40,7 +43,11 @@ def decode(kind: type[T], data: object, where: str, *, unknown: Unknown = "ignor
 def encode(value: object) -> Any:
     """Return the plain JSON-ready form of a dataclass, enum, tuple, dict or scalar."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {
+            field.name: encode(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if not field.metadata.get(IN_MEMORY)
+        }
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, (tuple, list)):
@@ -104,7 +111,9 @@ def _value(kind: Any, data: object, where: str, unknown: Unknown) -> object:
     if dataclasses.is_dataclass(kind):
         return _dataclass(typing.cast("type[Any]", kind), data, where, unknown)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return _enum(kind, data, where)
+        return kind(_word([str(member.value) for member in kind], data, where))
+    if origin is Literal:
+        return _word(typing.get_args(kind), data, where)
     return _scalar(kind, data, where)
 
 
@@ -141,10 +150,9 @@ def _tuple(arguments: tuple[Any, ...], data: object, where: str, unknown: Unknow
     return tuple(_value(kind, item, f"{where}[{index}]", unknown) for index, (kind, item) in pairs)
 
 
-def _enum(kind: type[enum.Enum], data: object, where: str) -> enum.Enum:
-    known = [str(member.value) for member in kind]
-    if data in known:
-        return kind(data)
+def _word(known: typing.Sequence[str], data: object, where: str) -> str:
+    if isinstance(data, str) and data in known:
+        return data
     raise BadFileError(f"{where}: expected one of {', '.join(known)}, got {data!r}", hint=suggestion(str(data), known))
 
 

@@ -31,4 +31,6 @@ def stored(values: Tensor, spec: TensorSpec) -> Tensor:
         return wide.astype(dtype)
     steps = wide / spec.scale if spec.quantised else wide
     limits = np.iinfo(dtype)
-    return np.clip(np.trunc(steps + np.copysign(0.5, steps)) + spec.zero_point, limits.min, limits.max).astype(dtype)
+    rounded = np.trunc(steps + np.copysign(0.5, steps)) + spec.zero_point
+    result: Tensor = np.clip(rounded, limits.min, limits.max).astype(dtype)
+    return result

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from converters.interface import ConversionResult, ConvertRequest, PrepOptions, TaskOptions
+from converters.interface import ConversionResult, ConvertRequest, ParityReport, PrepOptions, TaskOptions
 from device_runtime.errors import UsageError
 from edgekit.cli.options import merge, prep_options, task_options
 from edgekit.cli.output import answer, answer_json, progress, size, table
@@ -109,22 +109,26 @@ def _document(result: ConversionResult) -> dict[str, object]:
 
 
 def _show(result: ConversionResult, *, in_project: bool) -> None:
-    parity = result.parity
     before, after = size(result.float_bytes), size(result.tflite_bytes)
     answer(f"{result.tflite}: {result.recipe}, described in {result.spec_path.name}")
     answer(f"size       {before} as float32 → {after} ({result.tflite_bytes / result.float_bytes:.0%})")
-    pictures = "generated pictures" if parity.generated else "pictures"
-    answer(f"agreement  {parity.agreement:.1%} with the trained model on {parity.samples} {pictures}")
-    for output in parity.outputs:
-        answer(f"output     {output.name}: {output.snr_db:.1f} dB signal to noise, cosine {output.cosine:.5f}")
+    for runtime, parity in result.parity.items():
+        _show_parity(runtime, parity)
     if result.skipped_pictures:
         answer(f"skipped    {len(result.skipped_pictures)} unreadable: {', '.join(result.skipped_pictures[:5])}")
+    answer("next: edgekit bundle" if in_project else f"next: edgekit bundle {result.tflite}")
+
+
+def _show_parity(runtime: str, parity: ParityReport) -> None:
+    samples = "generated samples" if parity.generated else "samples"
+    answer(f"agreement  {parity.agreement:.1%} with the trained model on {parity.samples} {samples}, run by {runtime}")
+    for output in parity.outputs:
+        answer(f"output     {output.name}: {output.snr_db:.1f} dB signal to noise, cosine {output.cosine:.5f}")
     differing = [sample for sample in parity.worst if sample.error > 0]
     if differing:
         answer("where it differs most:")
         table(
-            ("picture", "trained model", "converted", "1 - cosine"),
+            ("sample", "trained model", "converted", "1 - cosine"),
             [(item.picture, item.source_says, item.converted_says, f"{item.error:.1e}") for item in differing],
             right=(3,),
         )
-    answer("next: edgekit bundle" if in_project else f"next: edgekit bundle {result.tflite}")

@@ -16,24 +16,25 @@ from ai_edge_litert import schema_py_generated as schema
 from converters import convert
 from converters.arrays import ArrayWriter, open_array
 from converters.calibration import collect_samples
+from converters.candidate import Made, verify
 from converters.describe import describe_tflite, spec_beside
 from converters.errors import ConversionError
 from converters.interface import ConvertRequest, PrepOptions, TaskOptions
-from converters.jobs import Done, InputEncoding, Quantise
-from converters.pipeline import Evidence, verify
-from converters.process import open_worker
-from converters.recipe import RECIPES, recipe_named
+from converters.jobs import InputEncoding
+from converters.recipe import recipe_named
+from converters.source_stage import Evidence
 from converters.tflite_reader import read_tflite
 from device_runtime.contract.decode import read_json
 from device_runtime.contract.events import Notice, silent
 from device_runtime.contract.model import ModelSpec
 from device_runtime.engine.litert import open_engine
-from device_runtime.errors import BadFileError, EdgeError, ModelError, UsageError
 from device_runtime.engine.values import real
+from device_runtime.errors import BadFileError, EdgeError, ModelError, UsageError
 from device_runtime.vision.frame import Frame
 from device_runtime.vision.picture import list_pictures, read_picture
 from device_runtime.vision.prepare import Preparer
 from tests.support.colours import LABELS
+from tests.support.quantising import quantise
 
 _NUMPY_TYPES = {
     schema.TensorType.FLOAT32: np.float32,
@@ -52,7 +53,7 @@ def request_for(trained, tmp_path):
     return make
 
 
-@pytest.fixture(scope="session", params=list(RECIPES))
+@pytest.fixture(scope="session", params=["float32", "float16", "dynamic-int8", "static-int8"])
 def converted(request, trained, tmp_path_factory):
     """A model converted by each recipe in turn."""
     with pytest.MonkeyPatch.context() as patch:
@@ -87,7 +88,7 @@ def accuracy(result, pictures, engine):
 
 
 def test_every_recipe_keeps_the_trained_models_answers_on_both_engines(converted, trained, engine):
-    assert converted.parity.agreement == 1.0
+    assert converted.parity["litert"].agreement == 1.0
     assert accuracy(converted, trained / "pictures", engine) == 1.0
 
 
@@ -132,11 +133,7 @@ def test_a_byte_of_a_static_input_means_its_normalised_value(trained, tmp_path, 
     samples = collect_samples(trained / "pictures", _prep(mean, std), 8, 0, tmp_path / "samples.npy", silent)
     target = tmp_path / "static.tflite"
     encoding = InputEncoding(1 / std, zero_point)
-    job = Quantise(
-        str(trained / "plain.tflite"), str(target), "static-int8", str(samples.path), _prep(mean, std), encoding,
-        (0,), ("colour",),
-    )  # fmt: skip
-    _do(job, tmp_path)
+    quantise(trained / "plain.tflite", target, "static-int8", samples.paths, _prep(mean, std), encoding=encoding)
     (image,) = read_tflite(target).inputs
     assert (image.dtype, image.zero_points) == ("uint8", (zero_point,))
     assert image.scales == pytest.approx((scale,), rel=1e-6)
@@ -148,11 +145,6 @@ def test_a_byte_of_a_static_input_means_its_normalised_value(trained, tmp_path, 
     assert (inner.dtype, inner.zero_points, inner.scales) == ("int8", (zero_point - 128,), image.scales)
 
 
-def _do(job, folder):
-    with open_worker(folder, silent) as worker:
-        worker.call(job, Done, "quantise")
-
-
 def _prep(mean, std):
     from device_runtime.contract.model import ImagePrep  # noqa: PLC0415 - beside its one use
 
@@ -162,8 +154,8 @@ def _prep(mean, std):
 def test_without_pictures_generated_ones_are_compared_and_it_is_said(fake, request_for):
     heard = []
     result = convert(request_for(fake(), recipe="float16", calibration=None), heard.append)
-    assert result.parity.generated
-    assert result.parity.outputs[0].snr_db > 40
+    assert result.parity["litert"].generated
+    assert result.parity["litert"].outputs[0].snr_db > 40
     assert any(isinstance(event, Notice) and "generated" in event.message for event in heard)
 
 
@@ -200,7 +192,7 @@ def test_a_bad_picture_is_named_skipped_and_counted(fake, request_for, trained, 
     heard = []
     result = convert(request_for(fake(), calibration=pictures), heard.append)
     assert result.skipped_pictures == ("bad.png",)
-    assert result.parity.samples == 24
+    assert result.parity["litert"].samples == 24
     assert any("bad.png" in event.message for event in heard if isinstance(event, Notice))
 
 
@@ -280,14 +272,15 @@ def proven(converted, trained, tmp_path):
     engine = open_engine(trained / "plain.tflite")
     preparer = Preparer(source_prep, engine.inputs[0])
     with ArrayWriter(target, (4,), np.float32) as writer:
-        for pixels in open_array(samples.path):
+        for pixels in open_array(samples.paths[0]):
             preparer.write(Frame(np.array(pixels), source_prep.colour), engine.input_view())
             engine.invoke()
             writer.append(engine.output(0)[0])
     evidence = Evidence(samples, [open_array(target)])
 
     def judge(model):
-        return verify(model, converted.spec, evidence, recipe_named(converted.recipe), tmp_path, silent)
+        made = Made(recipe_named(converted.recipe), model, converted.spec)
+        return verify(made, evidence, "litert", tmp_path, silent)
 
     copy = tmp_path / "copy.tflite"
     shutil.copyfile(converted.tflite, copy)
@@ -296,7 +289,7 @@ def proven(converted, trained, tmp_path):
 
 def test_a_finished_model_is_judged_right_again(proven, converted):
     model, judge = proven
-    assert judge(model).outputs[0].snr_db == pytest.approx(converted.parity.outputs[0].snr_db, abs=3.0)
+    assert judge(model).outputs[0].snr_db == pytest.approx(converted.parity["litert"].outputs[0].snr_db, abs=3.0)
 
 
 def test_an_operator_version_that_is_too_low_is_caught(proven, converted):
@@ -329,21 +322,19 @@ def test_a_mis_scaled_calibration_is_caught(trained, tmp_path, mean, std):
     source_prep, wrong = _prep(127.5, 127.5), _prep(mean, std)
     samples = collect_samples(trained / "pictures", source_prep, 16, 0, tmp_path / "samples.npy", silent)
     target = tmp_path / "final.tflite"
-    job = Quantise(
-        str(trained / "plain.tflite"), str(target), "static-int8", str(samples.path), wrong,
-        InputEncoding(1 / 127.5, 128), (0,), ("colour",),
-    )  # fmt: skip
-    _do(job, tmp_path)
+    encoding = InputEncoding(1 / 127.5, 128)
+    quantise(trained / "plain.tflite", target, "static-int8", samples.paths, wrong, encoding=encoding)
     engine = open_engine(trained / "plain.tflite")
     preparer = Preparer(source_prep, engine.inputs[0])
     rows = []
-    for pixels in open_array(samples.path):
+    for pixels in open_array(samples.paths[0]):
         preparer.write(Frame(np.array(pixels), source_prep.colour), engine.input_view())
         engine.invoke()
         rows.append(engine.output(0)[0])
     spec = describe_tflite(target, PrepOptions(mean=(128.0,), std=(127.5,)), TaskOptions(), None)
+    made = Made(recipe_named("static-int8"), target, spec)
     with pytest.raises(ConversionError, match="is not the trained model any more"):
-        verify(target, spec, Evidence(samples, [np.array(rows)]), recipe_named("static-int8"), tmp_path, silent)
+        verify(made, Evidence(samples, [np.array(rows)]), "litert", tmp_path, silent)
 
 
 def _without_weights(content):

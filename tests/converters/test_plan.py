@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters.backends.interface import LeadingLayers, SourceFacts
+from converters.backends.interface import InputFacts, LeadingLayers, SourceFacts
 from converters.interface import ConvertRequest, PrepOptions, TaskOptions
 from converters.plan import fold, plan_conversion
-from converters.recipe import recipe_named
+from converters.recipe import RECIPES
 from converters.tasks import Activation, OutputFacts
 from device_runtime.contract.model import Colour, ImagePrep, TensorSpec
 from device_runtime.errors import UsageError
@@ -16,10 +16,16 @@ from device_runtime.vision.prepare import Preparer
 SCORES = OutputFacts("scores", (1, 3), Activation.SOFTMAX)
 
 
-def plan(recipe="static-int8", leading=None, outputs=(SCORES,), size=(8, 8), channels=3, **settings):
-    facts = SourceFacts(*size, channels, tuple(outputs), leading)
+def plan(leading=None, outputs=(SCORES,), size=(8, 8), channels=3, *, takes_bytes=True, **settings):
+    facts = SourceFacts((InputFacts("image", (None, *size, channels)),), tuple(outputs), leading)
     wanted = ConvertRequest(Path("m.keras"), Path("m.tflite"), **settings)
-    return plan_conversion(facts, wanted, recipe_named(recipe))
+    return plan_conversion(facts, wanted, takes_bytes=takes_bytes)
+
+
+def plan_tensors(*shapes, outputs=(SCORES,), **settings):
+    inputs = tuple(InputFacts(f"in{index}", shape) for index, shape in enumerate(shapes))
+    wanted = ConvertRequest(Path("m.keras"), Path("m.tflite"), **settings)
+    return plan_conversion(SourceFacts(inputs, tuple(outputs)), wanted, takes_bytes=True)
 
 
 def normalised(mean, std):
@@ -30,7 +36,7 @@ def test_one_mean_and_deviation_are_folded_into_the_byte_input():
     made = plan(prep=normalised((127.5,), (127.5,)))
     assert (made.encoding.scale, made.encoding.zero_point) == (1 / 127.5, 128)
     assert made.export.mean == ()
-    assert (made.source_prep.mean, made.float_prep.mean, made.prep.mean) == ((127.5,), (127.5,), (128.0,))
+    assert (made.source_prep.mean, made.float_prep.mean, made.byte_prep.mean) == ((127.5,), (127.5,), (128.0,))
 
 
 @pytest.mark.parametrize(
@@ -40,26 +46,27 @@ def test_what_one_scale_cannot_hold_goes_into_the_graph(mean, std):
     made = plan(prep=normalised(mean, std))
     assert (made.encoding.scale, made.encoding.zero_point) == (1.0, 0)
     assert (made.export.mean, made.export.std) == (mean, std)
-    assert (made.source_prep.mean, made.float_prep.mean, made.prep.mean) == (mean, (0.0,), (0.0,))
+    assert (made.source_prep.mean, made.float_prep.mean, made.byte_prep.mean) == (mean, (0.0,), (0.0,))
 
 
 def test_a_float_recipe_leaves_the_normalisation_to_the_preparation():
-    made = plan("float16", prep=normalised((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)))
+    made = plan(takes_bytes=False, prep=normalised((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)))
+    prep = made.prep_of(RECIPES["float16"])
     assert made.encoding is None
-    assert (made.prep.mean, made.prep.std, made.export.mean) == ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0), ())
+    assert (prep.mean, prep.std, made.export.mean) == ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0), ())
 
 
 def test_leading_layers_are_left_out_when_their_work_can_be_folded():
     made = plan(leading=LeadingLayers(("rescaling",), (0.0,), (255.0,), removable=True))
     assert made.export.bare
     assert made.source_prep.std == (1.0,)
-    assert (made.encoding.scale, made.float_prep.std, made.prep.std) == (1 / 255.0, (255.0,), (255.0,))
+    assert (made.encoding.scale, made.float_prep.std, made.byte_prep.std) == (1 / 255.0, (255.0,), (255.0,))
 
 
 def test_leading_layers_that_cannot_be_cut_off_stay():
     made = plan(leading=LeadingLayers(("rescaling",), (0.0,), (255.0,), removable=False))
     assert not made.export.bare
-    assert (made.encoding.scale, made.prep.std) == (1.0, (1.0,))
+    assert (made.encoding.scale, made.byte_prep.std) == (1.0, (1.0,))
 
 
 def test_a_second_normalisation_is_warned_of():
@@ -99,13 +106,39 @@ def test_an_open_size_is_fixed_by_the_option_only():
     with pytest.raises(UsageError, match="input size is open") as caught:
         plan(size=(None, None), **known)
     assert "--input-size" in caught.value.hint
-    assert plan(size=(None, None), input_size=(6, 4), **known).prep.width == 4
+    assert plan(size=(None, None), input_size=(6, 4), **known).byte_prep.width == 4
     with pytest.raises(UsageError, match="its input is 8x8, got --input-size 6x4"):
         plan(input_size=(6, 4), **known)
 
 
 def test_one_channel_is_grey():
-    assert plan(channels=1, prep=normalised((0.0,), (1.0,))).prep.colour is Colour.GRAY
+    assert plan(channels=1, prep=normalised((0.0,), (1.0,))).byte_prep.colour is Colour.GRAY
+
+
+def test_a_recipe_says_which_preparation_is_its_own():
+    made = plan(prep=normalised((127.5,), (127.5,)))
+    assert made.prep_of(RECIPES["static-int8"]) == made.byte_prep
+    assert made.encoding_of(RECIPES["static-int8"]) == made.encoding
+    assert made.prep_of(RECIPES["float16"]) == made.float_prep
+    assert made.encoding_of(RECIPES["float16"]) is None
+
+
+def test_a_model_that_takes_tensors_has_no_preparation():
+    made = plan_tensors((None, 8), (None, 4, 4, 3))
+    assert (made.source_prep, made.float_prep, made.byte_prep, made.encoding) == (None, None, None, None)
+    assert made.task.name == "regression"
+    assert made.export.shapes == ((1, 8), (1, 4, 4, 3))
+
+
+def test_the_sizes_that_a_tensor_model_leaves_open_are_asked_for_and_checked():
+    with pytest.raises(UsageError, match=r"its input size is open: in0 \?x\?x40") as caught:
+        plan_tensors((None, None, 40), (None, 3))
+    assert "--input-shape 1x1x40 --input-shape 1x3" in caught.value.hint
+    assert plan_tensors((None, None, 40), input_shapes=((1, 12, 40),)).export.shapes == ((1, 12, 40),)
+    with pytest.raises(UsageError, match=r"input in0 is \?x\?x40, got --input-shape 1x12x41"):
+        plan_tensors((None, None, 40), input_shapes=((1, 12, 41),))
+    with pytest.raises(UsageError, match="got --input-shape 2x12x40"):
+        plan_tensors((None, None, 40), input_shapes=((2, 12, 40),))
 
 
 @given(st.floats(0, 255), st.floats(0.5, 300))

@@ -5,12 +5,13 @@ import pytest
 
 from converters.arrays import ArrayWriter, open_array
 from converters.errors import ConversionError
-from converters.jobs import Done, InputEncoding, Outputs, Quantise, RunModel
+from converters.jobs import InputEncoding, Outputs, RunModel
 from converters.process import open_worker
 from converters.recipe import RECIPES
 from converters.tflite_reader import read_tflite
 from device_runtime.contract.events import silent
 from device_runtime.contract.model import ImagePrep
+from tests.support.quantising import quantise
 from tests.support.tiny_tflite import Net, Op, Tensor, build, classifier
 
 SIDE = 64
@@ -27,18 +28,16 @@ def samples(tmp_path):
 
 
 def quantised(content, recipe, samples, folder, names=("scores",), order=(0,)):
-    source, target = folder / "float.tflite", folder / f"{recipe}.tflite"
+    source = folder / "float.tflite"
     source.write_bytes(content)
-    encoding = InputEncoding(1 / 255, 0) if RECIPES[recipe].input == "uint8" else None
-    job = Quantise(str(source), str(target), recipe, str(samples), UNIT, encoding, order, names)
-    with open_worker(folder, silent) as worker:
-        worker.call(job, Done, "quantise")
-    return target
+    encoding = InputEncoding(1 / 255, 0)
+    target = folder / f"{recipe}.tflite"
+    return quantise(source, target, recipe, [samples], UNIT, encoding=encoding, outputs=names, order=order)
 
 
 def answers(model, samples, folder, engine="auto"):
     with open_worker(folder, silent) as worker:
-        job = RunModel(str(model), UNIT, str(samples), str(folder), engine)
+        job = RunModel(str(model), UNIT, (str(samples),), str(folder), engine)
         return np.array(open_array(worker.call(job, Outputs, "run").files[0]))
 
 
@@ -60,7 +59,7 @@ def test_outputs_come_in_the_wanted_order_under_the_wanted_names(samples, tmp_pa
         Tensor("two", (1, SIDE, SIDE, 3)),
     ]
     content = build(Net(tensors, [Op("LOGISTIC", [0], [1]), Op("TANH", [0], [2])], outputs=[1, 2]))
-    made = quantised(content, "float32", samples, tmp_path, names=("second", "first"), order=(1, 0))
+    made = quantised(content, "float32", samples, tmp_path, names=("first", "second"), order=(1, 0))
     info = read_tflite(made)
     assert [tensor.name for tensor in info.inputs] == ["image"]
     assert [tensor.name for tensor in info.outputs] == ["second", "first"]

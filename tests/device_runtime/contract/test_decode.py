@@ -1,6 +1,7 @@
 """The JSON and TOML codec."""
 
 import json
+import typing
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -19,7 +20,9 @@ from device_runtime.contract.model import (
     TaskSpec,
     TensorSpec,
 )
+from device_runtime.contract.prediction import Prediction
 from device_runtime.errors import BadFileError
+from device_runtime.vision.placement import PlacedMask
 
 
 @dataclass(frozen=True)
@@ -158,3 +161,15 @@ def test_no_data_makes_the_decoder_fail_in_any_other_way(data):
 def test_what_is_not_json_is_said_to_be_so(text):
     with pytest.raises(BadFileError, match="f: not JSON"):
         loads(ModelSpec, text, "f")
+
+
+def test_what_only_lives_in_memory_is_no_part_of_the_json():
+    assert "mask" not in encode(Prediction(1, 2, (), mask=PlacedMask(None, None, None)))
+
+
+def test_a_literal_takes_its_own_words_only():
+    kind = typing.Literal["full", "empty"]
+    assert decode(kind, "full", "f") == "full"
+    with pytest.raises(BadFileError, match="f: expected one of full, empty, got 'fill'") as caught:
+        decode(kind, "fill", "f")
+    assert caught.value.hint == 'did you mean "full"?'
