@@ -23,7 +23,7 @@ from converters.tflite_writer import pack, unpack
 from device_runtime.contract.events import Events, Progress
 from device_runtime.files import write_bytes
 from device_runtime.vision.frame import Tensor
-from device_runtime.vision.prepare import normalise
+from device_runtime.vision.normalise import normalise
 
 _INT8_OFFSET = 128
 _CHUNK = 8

@@ -13,7 +13,7 @@ from converters.errors import ConversionError
 from converters.jobs import Outputs, RunSource
 from device_runtime.contract.events import Events, Progress
 from device_runtime.errors import ModelError
-from device_runtime.vision.prepare import normalise
+from device_runtime.vision.normalise import normalise
 
 _BATCH = 8
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from device_runtime.contract.model import ImagePrep, Interpolation, TensorSpec
-from device_runtime.engine.values import stored
 from device_runtime.vision.colour import convert
 from device_runtime.vision.frame import Frame, Pixels, Tensor
+from device_runtime.vision.normalise import byte_table
 from device_runtime.vision.placement import Placement, plan_placement
 
 _METHODS = {
@@ -16,7 +16,6 @@ _METHODS = {
     Interpolation.BILINEAR: cv2.INTER_LINEAR,
     Interpolation.AREA: cv2.INTER_AREA,
 }
-_BYTES = np.arange(256, dtype=np.float64)
 
 
 class Preparer:
@@ -116,16 +115,6 @@ class Preparer:
         cv2.LUT(pixels[:, :, 0] if flat else pixels, self._table[None], dst=out[:, :, 0] if flat else out)
 
 
-def byte_table(prep: ImagePrep, tensor: TensorSpec) -> Tensor:
-    """Return what each byte becomes in the input: (256, 1) or (256, channels) of the tensor's dtype.
-
-    ``(byte - mean) / std``, then for a quantised tensor ``round(real / scale) + zero_point``, saturated, with
-    ties rounded away from zero as TFLite's QUANTIZE does. An integer tensor with no scale takes plain bytes.
-    """
-    real = (_BYTES[:, None] - np.array(prep.mean)[None, :]) / np.array(prep.std)[None, :]
-    return np.ascontiguousarray(stored(real, tensor))
-
-
 def prepare_bytes(frame: Frame, prep: ImagePrep) -> Pixels:
     """Resize and convert ``frame``, without normalising: (height, width, channels) uint8 in ``prep.colour`` order."""
     plain = ImagePrep(
@@ -136,11 +125,3 @@ def prepare_bytes(frame: Frame, prep: ImagePrep) -> Pixels:
     Preparer(plain, TensorSpec("image", shape, "uint8")).write(frame, target)
     image: Pixels = target[0]
     return image
-
-
-def normalise(pixels: Pixels, prep: ImagePrep) -> Tensor:
-    """Return ``(pixel - mean) / std`` of prepared bytes: float32, the shape of ``pixels`` (…, channels)."""
-    table = byte_table(prep, TensorSpec("image", (1, prep.height, prep.width, prep.channels), "float32"))
-    if table.shape[1] == 1:
-        return table[:, 0][pixels]
-    return np.stack([table[:, channel][pixels[..., channel]] for channel in range(table.shape[1])], axis=-1)

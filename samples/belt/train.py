@@ -27,7 +27,8 @@ from device_runtime.contract.model import Colour, ImagePrep, ModelSpec, TaskSpec
 from device_runtime.files import replacing
 from device_runtime.tasks.detection import decode_boxes_scores
 from device_runtime.vision.frame import Frame, Pixels
-from device_runtime.vision.prepare import normalise, prepare_bytes
+from device_runtime.vision.normalise import normalise
+from device_runtime.vision.prepare import prepare_bytes
 
 # What edgekit.toml says under [prep]: a 4:3 frame stretched to a 4:3 input keeps its shape, and -1..1.
 PREP = ImagePrep(width=256, height=192, mean=(127.5,), std=(127.5,))

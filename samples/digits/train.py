@@ -24,7 +24,8 @@ from device_runtime.contract.model import Colour, ImagePrep
 from device_runtime.files import replacing
 from device_runtime.vision.frame import Pixels
 from device_runtime.vision.picture import list_pictures, read_picture
-from device_runtime.vision.prepare import normalise, prepare_bytes
+from device_runtime.vision.normalise import normalise
+from device_runtime.vision.prepare import prepare_bytes
 
 # What edgekit.toml says under [prep].
 PREP = ImagePrep(width=32, height=32, colour=Colour.GRAY, mean=(0.0,), std=(255.0,))
