@@ -23,8 +23,8 @@ from converters.parity.metrics import top_k_accuracy
 from device_runtime.contract.model import Colour, ImagePrep
 from device_runtime.files import replacing
 from device_runtime.vision.frame import Pixels
-from device_runtime.vision.picture import list_pictures, read_picture
 from device_runtime.vision.normalise import normalise
+from device_runtime.vision.picture import list_pictures, read_picture
 from device_runtime.vision.prepare import prepare_bytes
 
 # What edgekit.toml says under [prep].

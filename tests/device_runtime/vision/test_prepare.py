@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from device_runtime.contract.model import Colour, ImagePrep, Interpolation, Resize, TensorSpec
 from device_runtime.vision.frame import Frame
-from device_runtime.vision.placement import plan_placement
 from device_runtime.vision.normalise import byte_table, normalise
+from device_runtime.vision.placement import plan_placement
 from device_runtime.vision.prepare import Preparer, prepare_bytes
 
 
