@@ -8,11 +8,12 @@ DEMO := out/demo
 PIP := $(if $(shell command -v uv),uv pip install --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check)
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test test-all check lint types imports format lock clean
+.PHONY: help demo test test-backends check lint types imports format lock clean
 
 help:
 	@echo "make demo      run the main job end to end on this machine (under 3 minutes after the first set-up)"
 	@echo "make test      run the tests"
+	@echo "make test-backends  convert ONNX and PyTorch models, in environments that are made for it (2.5 GB, network)"
 	@echo "make check     lint, types and import rules"
 	@echo "make format    format the code"
 	@echo "make lock      pin the newest versions that fit pyproject.toml (needs uv)"
@@ -30,6 +31,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+test-backends: $(INSTALLED)
+	$(BIN)/python -m pytest -m environments
 
 check: lint types imports
 
@@ -50,9 +54,16 @@ format: $(INSTALLED)
 UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade \
 	-c requirements/constraints.in --override requirements/overrides.in
 
+# One version of each package for all Pythons: what is tested with one is what the others get.
+UV_ISOLATED := uv pip compile --universal --fork-strategy fewest --generate-hashes --no-header --no-annotate --quiet --upgrade \
+	--override requirements/isolated-overrides.in
+
 lock:
 	$(UV_COMPILE) pyproject.toml --all-extras requirements/dev.in -o requirements/dev.txt
 	$(UV_COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/run.txt
+	$(UV_ISOLATED) --python-version 3.12 requirements/onnx.in -o converters/environments/onnx.txt
+	$(UV_ISOLATED) --python-version 3.11 requirements/torch.in -o converters/environments/torch.txt \
+		--index https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
