@@ -1,4 +1,4 @@
-"""Runs the child process of a conversion: jobs in, answers and events out, and an error when it dies."""
+"""Runs the child process of a conversion: jobs in, answers and events out, and an error when it dies or hangs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import converters
+import device_runtime
+from converters.environments.catalog import Environment
+from converters.environments.make import prepare
 from converters.errors import ConversionError
 from converters.jobs import JOBS, Job
 from device_runtime.contract.decode import decode, encode
 from device_runtime.contract.events import Event, Events, Notice, Progress, Step
 from device_runtime.contract.reported import ReportedError
-from device_runtime.errors import EdgeError, kind_of
+from device_runtime.errors import EdgeError, UsageError, kind_of
 from device_runtime.signals import signal_name
 
 T = TypeVar("T")
@@ -29,6 +34,10 @@ _NAMES = {kind: name for name, kind in JOBS.items()}
 _LAST_LINES = 3
 _LINE_LENGTH = 300
 _EXIT_S = 5.0
+
+_LIMIT = "EDGEKIT_JOB_TIMEOUT_S"
+_LIMIT_S = 3600.0
+"""A job takes seconds; exporting a large model on a slow machine minutes. What takes an hour hangs."""
 
 # What frameworks log of themselves; none of it says why something failed.
 _NOISE = re.compile(
@@ -47,23 +56,26 @@ _ENVIRONMENT = {
 class Worker:
     """A child process that does jobs; see ``open_worker``."""
 
-    def __init__(self, folder: Path, events: Events) -> None:
+    def __init__(self, folder: Path, events: Events, environment: Environment | None = None) -> None:
         self._log = folder / "worker.log"
         self._folder = folder
         self._events = events
-        paths = os.pathsep.join(path for path in sys.path if path)
+        self._limit_s = _limit_s()
+        self._expired = False
+        python = sys.executable if environment is None else str(prepare(environment, events))
+        paths = [path for path in sys.path if path] if environment is None else [str(_own_packages(folder))]
         # Frameworks leave temporary files behind, above all when they are ended; these go with the folder.
-        environment = {**os.environ, **_ENVIRONMENT, "PYTHONPATH": paths, "TMPDIR": str(folder)}
+        variables = {**os.environ, **_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(paths), "TMPDIR": str(folder)}
         # -P: a file of the user's that is called like a module of ours must not be imported. A session of its own:
         # Ctrl-C in a terminal reaches the parent only, which ends the child.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "converters.worker", str(self._log)],
+            [python, "-P", "-m", "converters.worker", str(self._log)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
             encoding="utf-8",
-            env=environment,
+            env=variables,
             start_new_session=True,
         )
 
@@ -77,8 +89,17 @@ class Worker:
 
         Raises:
             EdgeError: as the job raised it in the child.
-            ConversionError: the job failed otherwise, or the child died.
+            ConversionError: the job failed otherwise, or the child died or took too long.
         """
+        watch = threading.Timer(self._limit_s, self._expire)
+        watch.daemon = True
+        watch.start()
+        try:
+            return self._call(job, answer, what)
+        finally:
+            watch.cancel()
+
+    def _call(self, job: Job, answer: type[T], what: str) -> T:
         request = {"job": _NAMES[type(job)], "arguments": encode(job)}
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None  # noqa: S101 - both are pipes
@@ -108,8 +129,19 @@ class Worker:
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
 
+    def _expire(self) -> None:
+        self._expired = True
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
     def _died(self, what: str) -> EdgeError:
         code = self._process.wait(_EXIT_S)
+        if self._expired:
+            return self._failure(
+                what,
+                f"it took longer than {self._limit_s:g} s and was ended",
+                f"give it more time: export {_LIMIT}={self._limit_s * 4:g}",
+            )
         if code == -signal.SIGKILL:
             return self._failure(
                 what,
@@ -131,18 +163,46 @@ class Worker:
 
 
 @contextlib.contextmanager
-def open_worker(folder: Path, events: Events) -> Iterator[Worker]:
+def open_worker(folder: Path, events: Events, environment: Environment | None = None) -> Iterator[Worker]:
     """Start a child process, and end it when the block is left, by whatever way.
+
+    A job may take an hour, or ``EDGEKIT_JOB_TIMEOUT_S`` seconds.
 
     Args:
         folder: where it may write its log.
         events: hears what the child reports.
+        environment: whose Python it runs in; it is made if it is not there. None: this one's.
+
+    Raises:
+        EdgeError: the environment cannot be made.
     """
-    worker = Worker(folder, events)
+    worker = Worker(folder, events, environment)
     try:
         yield worker
     finally:
         worker.close()
+
+
+def _own_packages(folder: Path) -> Path:
+    """Return a folder with our packages and nothing else: of this Python's others, none must be seen by another."""
+    packages = folder / "packages"
+    packages.mkdir(exist_ok=True)
+    for package in (converters, device_runtime):
+        link = packages / package.__name__
+        if not link.is_symlink():
+            link.symlink_to(Path(package.__path__[0]).absolute(), target_is_directory=True)
+    return packages
+
+
+def _limit_s() -> float:
+    told = os.environ.get(_LIMIT, "")
+    try:
+        limit = float(told or _LIMIT_S)
+    except ValueError:
+        limit = 0.0
+    if not 0 < limit <= threading.TIMEOUT_MAX:
+        raise UsageError(f"{_LIMIT}: expected a number of seconds above 0, got {told!r}", hint=f"unset {_LIMIT}")
+    return limit
 
 
 def last_lines(log: Path) -> list[str]:
