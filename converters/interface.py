@@ -120,7 +120,11 @@ class OutputParity:
 
 @dataclass(frozen=True)
 class WorstSample:
-    """A picture on which the two models differ much. ``error`` is 1 - cosine over all outputs."""
+    """A sample on which the two models differ much.
+
+    ``error`` is 1 - cosine over all outputs; for a regression, whose few values have hardly a direction, it is the
+    difference relative to the values' spread.
+    """
 
     picture: str
     error: float
@@ -132,9 +136,11 @@ class WorstSample:
 class ParityReport:
     """The converted file, loaded and run by the board's own code, against the source model.
 
-    ``agreement`` is the share (0–1) of samples on which both give the same answer: the same best class, or for a
-    detector the same objects (class equal and IoU ≥ 0.5, F1 over all samples). ``generated`` tells that the samples
-    were made up, for want of any: their agreement says little, their SNR still shows a broken conversion.
+    ``agreement`` is the share (0–1) of samples on which both give the same answer: the same best class; for a detector
+    the same objects (class equal and IoU ≥ 0.5, F1 over all samples); for a segmentation the mean IoU of both class
+    maps over all samples; for a regression values that differ by less than 5% of their spread over the source's
+    samples. ``generated`` tells that the samples were made up, for want of any: their agreement says little, their
+    SNR still shows a broken conversion.
     """
 
     samples: int

@@ -14,10 +14,10 @@ from device_runtime.contract.prediction import Prediction
 from device_runtime.engine.interface import Engine
 from device_runtime.engine.litert import open_engine
 from device_runtime.errors import ModelError
-from device_runtime.tasks.interface import Candidates
+from device_runtime.tasks.interface import ClassMap, Found
 from device_runtime.tasks.registry import decoder_of
 from device_runtime.vision.frame import Frame, Tensor
-from device_runtime.vision.placement import Placement
+from device_runtime.vision.placement import PlacedMask, Placement
 from device_runtime.vision.prepare import Preparer
 
 _SCALE_TOLERANCE = 1e-5
@@ -29,7 +29,7 @@ class Answer:
     """What the model gave for one frame: its raw outputs, what they mean in the input, and where the input was."""
 
     outputs: tuple[Tensor, ...]
-    candidates: Candidates
+    found: Found
     placement: Placement
 
 
@@ -58,7 +58,8 @@ class Predictor:
         prepared = time.perf_counter_ns()
         self.engine.invoke()
         invoked = time.perf_counter_ns()
-        items = self._decode(self._outputs(), self.spec).items(self.spec, placement)
+        found = self._decode(self._outputs(), self.spec)
+        items = found.items(self.spec, placement)
         decoded = time.perf_counter_ns()
         timings = {
             "capture": frame.capture_ms,
@@ -67,7 +68,8 @@ class Predictor:
             "decode": (decoded - invoked) / 1e6,
             "total": (time.monotonic_ns() - frame.captured_ns) / 1e6,
         }
-        return Prediction(frame.index, frame.captured_ns, items, timings)
+        mask = PlacedMask(found.ids, self.spec.image_prep, placement) if isinstance(found, ClassMap) else None
+        return Prediction(frame.index, frame.captured_ns, items, timings, mask)
 
     def answer(self, frame: Frame) -> Answer:
         """Return everything that the model gave for ``frame``: for evaluation and parity."""
@@ -95,7 +97,7 @@ class Predictor:
         self.engine.invoke()
         return self._outputs()
 
-    def decode(self, outputs: tuple[Tensor, ...]) -> Candidates:
+    def decode(self, outputs: tuple[Tensor, ...]) -> Found:
         """Return what raw outputs mean, in fractions of the input."""
         return self._decode(outputs, self.spec)
 

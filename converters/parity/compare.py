@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from converters.errors import ConversionError
 from converters.interface import OutputParity, ParityReport, WorstSample
+from converters.parity.agreement import Real, judge_of
 from converters.recipe import QuantRecipe
-from device_runtime.contract.model import ModelSpec, TensorSpec
-from device_runtime.tasks.boxes import iou
-from device_runtime.tasks.interface import Candidates
-from device_runtime.tasks.registry import decoder_of
+from device_runtime.contract.model import ModelSpec
 from device_runtime.vision.frame import Tensor
 
 _MAX_SNR_DB = 200.0
 _WORST = 5
-_SAME_BOX_IOU = 0.5
-_TOLD_OBJECTS = 3
-
-Real = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -63,7 +56,7 @@ def compare(
             )
     count = len(converted[0])
     sums = [_Sums() for _ in spec.outputs]
-    judge = _Answers(spec)
+    judge = judge_of(spec, source)
     samples = []
     for index in range(count):
         pairs = [
@@ -71,9 +64,11 @@ def compare(
             for one, two in zip(source, converted, strict=True)
         ]
         sums = [_add(known, *pair) for known, pair in zip(sums, pairs, strict=True)]
-        error = 1.0 - _cosine(*(np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1)))
-        said, says = judge.add(pairs)
-        samples.append(WorstSample(pictures[index], float(error), said, says))
+        said = judge.add([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+        error = said.error
+        if error is None:
+            error = 1.0 - _cosine(*(np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1)))
+        samples.append(WorstSample(pictures[index], float(error), said.source_says, said.converted_says))
     outputs = tuple(_output(tensor.name, known, count) for tensor, known in zip(spec.outputs, sums, strict=True))
     worst = tuple(sorted(samples, key=lambda sample: (-sample.error, sample.picture))[:_WORST])
     return ParityReport(count, judge.agreement, outputs, worst, generated)
@@ -95,65 +90,6 @@ def require_parity(report: ParityReport, recipe: QuantRecipe, what: str) -> None
             f"pictures; most on {worst.picture}: {worst.source_says} became {worst.converted_says}",
             hint="check --normalise and that the pictures are like those of the training; or try: --recipe float16",
         )
-
-
-class _Answers:
-    """Decodes both models' outputs and counts where they agree."""
-
-    def __init__(self, spec: ModelSpec) -> None:
-        real = tuple(TensorSpec(tensor.name, tensor.shape, "float32") for tensor in spec.outputs)
-        self._spec = replace(spec, outputs=real)
-        self._decode = decoder_of(self._spec)
-        self._detects = spec.task.name == "detection"
-        self._agreeing = 0.0
-        self._possible = 0.0
-
-    @property
-    def agreement(self) -> float:
-        """The share of equal answers; two models that find nothing agree."""
-        return self._agreeing / self._possible if self._possible else 1.0
-
-    def add(self, pairs: Sequence[tuple[Real, Real]]) -> tuple[str, str]:
-        """Take one sample in, and return what each model says of it in words."""
-        source, converted = (
-            self._decode([pair[side][None].astype(np.float32) for pair in pairs], self._spec) for side in (0, 1)
-        )
-        if self._detects:
-            self._agreeing += 2.0 * _same_objects(source, converted)
-            self._possible += len(source.classes) + len(converted.classes)
-        else:
-            self._agreeing += float(_best(pairs[0][0]) == _best(pairs[0][1]))
-            self._possible += 1.0
-        return self._words(source), self._words(converted)
-
-    def _words(self, found: Candidates) -> str:
-        top = _TOLD_OBJECTS if self._detects else 1
-        told = [
-            f"{self._spec.label_of(int(index))} {score:.2f}"
-            for index, score in zip(found.classes[:top], found.scores[:top], strict=True)
-        ]
-        more = len(found.classes) - top if self._detects else 0
-        return (", ".join(told) or "nothing") + (f" and {more} more" if more > 0 else "")
-
-
-def _same_objects(one: Candidates, two: Candidates) -> int:
-    """Count objects that both models found, each matched once, the surest first."""
-    if one.boxes is None or two.boxes is None:
-        return 0
-    free = np.ones(len(two.classes), bool)
-    same = 0
-    for index, box in zip(one.classes, one.boxes, strict=True):
-        overlaps = np.where(free & (two.classes == index), iou(box, two.boxes), 0.0)
-        if len(overlaps) and overlaps.max() >= _SAME_BOX_IOU:
-            free[int(overlaps.argmax())] = False
-            same += 1
-    return same
-
-
-def _best(scores: Real) -> int:
-    """The best class; a single score counts by whether it is above one half."""
-    flat = scores.reshape(-1)
-    return int(flat[0] > 0.5) if flat.size == 1 else int(flat.argmax())
 
 
 def _add(known: _Sums, wanted: Real, got: Real) -> _Sums:

@@ -1,9 +1,10 @@
-"""Accuracy over labelled pictures: top-k for classifiers, mean average precision for detectors."""
+"""Accuracy over labelled pictures: top-k for classifiers, mean average precision for detectors, mean IoU for maps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from device_runtime.vision.placement import Boxes
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
+ClassIds = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,63 @@ def per_class_accuracy(scores: Floats, truths: Integers, classes: int) -> tuple[
         mine = truths == index
         shares.append(float(np.mean(best[mine] == index)) if mine.any() else None)
     return tuple(shares)
+
+
+@dataclass(frozen=True, slots=True)
+class MeanIou:
+    """``mean`` over the classes that occur (0–1), and each class's own; None for one that is in neither map."""
+
+    mean: float
+    per_class: tuple[float | None, ...]
+
+
+def overlap(truth: ClassIds, found: ClassIds, classes: int, ignore: int | None = 255) -> Integers:
+    """Count the pixels that mean IoU is made of; counts of several pictures are added.
+
+    Args:
+        truth: class ids of any shape, 0 to ``classes - 1``, or ``ignore``.
+        found: class ids of the same shape; what is found where the truth is ``ignore`` does not matter.
+        classes: number of classes.
+        ignore: the id of pixels without truth; 255 marks PASCAL VOC's "void". None: there are none.
+
+    Returns:
+        (3, classes): pixels where both are the class, pixels whose truth is, and pixels that were found to be. These
+        are the diagonal and the sums of the rows and columns of the confusion matrix.
+
+    Raises:
+        ValueError: the shapes differ, or an id is out of range.
+    """
+    if truth.shape != found.shape:
+        raise ValueError(f"expected maps of one shape, got {truth.shape} and {found.shape}")
+    if ignore is not None:
+        counted = truth != ignore
+        truth, found = truth[counted], found[counted]
+    for ids in (truth, found):
+        if ids.size and not (ids.min() >= 0 and ids.max() < classes):
+            raise ValueError(f"expected class ids 0–{classes - 1}, got {ids.min()}–{ids.max()}")
+    sets = (truth[truth == found], truth, found)
+    return np.stack([np.bincount(ids.reshape(-1), minlength=classes) for ids in sets])
+
+
+def mean_iou(overlaps: Integers) -> MeanIou:
+    """Return the mean over classes of intersection over union, over all pixels of all pictures together.
+
+    That is PASCAL VOC's segmentation accuracy, true positives / (true positives + false positives + false negatives)
+    (Everingham et al., IJCV 2015), the background counted as a class. A class that is in neither map does
+    not count.
+
+    Args:
+        overlaps: (3, classes), see ``overlap``.
+
+    Raises:
+        ValueError: no pixel was counted.
+    """
+    common, truths, found = overlaps.astype(np.float64)
+    union = truths + found - common
+    if not union.any():
+        raise ValueError("expected at least one pixel with a class, got none")
+    shares = [float(same / both) if both else None for same, both in zip(common, union, strict=True)]
+    return MeanIou(float(np.mean([share for share in shares if share is not None])), tuple(shares))
 
 
 def _average_precision(pictures: Sequence[DetectedPicture], index: int, truths: int, iou_threshold: float) -> float:

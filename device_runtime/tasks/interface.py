@@ -12,7 +12,7 @@ from device_runtime.contract.model import ModelSpec, TensorSpec
 from device_runtime.contract.prediction import Item
 from device_runtime.errors import ModelError
 from device_runtime.vision.frame import Tensor
-from device_runtime.vision.placement import Boxes, Placement
+from device_runtime.vision.placement import Boxes, Mask, Placement
 
 Scores = npt.NDArray[np.float32]
 Classes = npt.NDArray[np.int64]
@@ -47,14 +47,50 @@ class Candidates:
         )
 
 
-Decoder = Callable[[Sequence[Tensor], ModelSpec], Candidates]
+@dataclass(frozen=True, slots=True)
+class ClassMap:
+    """The class of each cell of the input: ``ids`` (h, w), see ``Mask``."""
+
+    ids: Mask
+
+    def __post_init__(self) -> None:
+        if self.ids.ndim != 2 or self.ids.dtype not in (np.uint8, np.uint16):
+            raise ValueError(f"ids: expected (h, w) uint8 or uint16, got {self.ids.shape} {self.ids.dtype}")
+
+    def items(self, spec: ModelSpec, placement: Placement) -> tuple[Item, ...]:
+        """Return the classes that are there by falling area, at most ``max_items``; padding does not count."""
+        seen = self.ids[placement.seen_cells(self.ids.shape, spec.image_prep)]
+        counts = np.bincount(seen.reshape(-1))
+        order = np.argsort(-counts, kind="stable")[: min(np.count_nonzero(counts), spec.task.max_items)]
+        return tuple(
+            Item(index, spec.label_of(index), area=count / seen.size)
+            for index, count in zip(order.tolist(), counts[order].tolist(), strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The numbers of a regression, (n,) float32, over all outputs in their order."""
+
+    numbers: npt.NDArray[np.float32]
+
+    def items(self, spec: ModelSpec, placement: Placement) -> tuple[Item, ...]:
+        """Return the first ``max_items`` numbers with their names."""
+        del placement
+        first = self.numbers[: spec.task.max_items].tolist()
+        return tuple(Item(index, spec.label_of(index), value=value) for index, value in enumerate(first))
+
+
+Found = Candidates | ClassMap | Values
+
+Decoder = Callable[[Sequence[Tensor], ModelSpec], Found]
 """Takes a model's output tensors as they are stored, in the order of ``spec.outputs``.
 
-It raises ModelError when they hold NaN.
+It raises ModelError when they hold NaN or infinity.
 """
 
 
-def require_finite(values: npt.NDArray[np.float32], spec: TensorSpec) -> None:
-    """Raise ModelError when an output holds NaN or infinity: its scores would be compared, and mean nothing."""
+def require_finite(values: Tensor, spec: TensorSpec) -> None:
+    """Raise ModelError when an output holds NaN or infinity: its numbers would be compared, and mean nothing."""
     if not np.isfinite(values).all():
         raise ModelError(f"output {spec.name}: expected finite numbers, got NaN or infinity")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,8 @@ import numpy.typing as npt
 from device_runtime.contract.model import ImagePrep, Resize
 
 Boxes = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.unsignedinteger[Any]]
+"""(H, W) class ids, uint8 or uint16; the dtype's highest value stands for no class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,56 @@ class Placement:
         offset = np.array([self.crop_left - self.left * scale_x, self.crop_top - self.top * scale_y] * 2, np.float32)
         mapped: Boxes = (boxes.astype(np.float32) - offset) / factor
         return mapped
+
+    def seen_cells(self, shape: tuple[int, ...], prep: ImagePrep) -> tuple[slice, slice]:
+        """Return the rows and columns of a mask that are not all padding.
+
+        Args:
+            shape: (h, w) of the mask; it covers the whole input, and need not have its size.
+            prep: the preparation that this placement is for.
+        """
+        rows, columns = shape[0] / prep.height, shape[1] / prep.width
+        return (
+            slice(math.floor(self.top * rows), math.ceil((self.top + self.height) * rows)),
+            slice(math.floor(self.left * columns), math.ceil((self.left + self.width) * columns)),
+        )
+
+    def mask_to_frame(self, mask: Mask, prep: ImagePrep) -> Mask:
+        """Map class ids from the input to the frame: each pixel takes the cell that its centre falls into.
+
+        Args:
+            mask: (h, w); it covers the whole input, and need not have its size.
+            prep: the preparation that this placement is for.
+
+        Returns:
+            (frame_height, frame_width), the same dtype; its highest value where the frame was cropped.
+        """
+        across = (np.arange(self.crop_width) + 0.5) * (self.width / self.crop_width) + self.left
+        down = (np.arange(self.crop_height) + 0.5) * (self.height / self.crop_height) + self.top
+        columns = (across * (mask.shape[1] / prep.width)).astype(np.intp)
+        rows = (down * (mask.shape[0] / prep.height)).astype(np.intp)
+        # The mask's few rows are widened first, then whole rows are repeated: cheaper than cell by cell.
+        seen: Mask = mask.take(columns, axis=1).take(rows, axis=0)
+        if not self.crops:
+            return seen
+        whole: Mask = np.full((self.frame_height, self.frame_width), np.iinfo(mask.dtype).max, mask.dtype)
+        whole[self.crop_top : self.crop_top + self.crop_height, self.crop_left : self.crop_left + self.crop_width] = (
+            seen
+        )
+        return whole
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlacedMask:
+    """A mask (see ``Mask``) over a model's input, brought to the frame only when somebody looks at it."""
+
+    ids: Mask
+    prep: ImagePrep
+    placement: Placement
+
+    def in_frame(self) -> Mask:
+        """Return (frame_height, frame_width) class ids; the dtype's highest value where the model did not see."""
+        return self.placement.mask_to_frame(self.ids, self.prep)
 
 
 def plan_placement(prep: ImagePrep, frame_width: int, frame_height: int) -> Placement:

@@ -19,7 +19,8 @@ from device_runtime.contract.decode import suggestion
 from device_runtime.contract.events import Events, Notice, Progress, Step
 from device_runtime.contract.model import ModelSpec
 from device_runtime.errors import BadFileError, UsageError
-from device_runtime.predictor import Predictor
+from device_runtime.predictor import Answer, Predictor
+from device_runtime.tasks.interface import Candidates
 from device_runtime.vision.frame import Frame
 from device_runtime.vision.picture import read_picture
 from edgekit.evaluating.dataset import Dataset, LabelledPicture
@@ -110,7 +111,7 @@ def _evaluate_classifier(
     truths: list[int] = []
 
     def work(frame: Frame, picture: LabelledPicture) -> None:
-        found = predictor.answer(frame).candidates
+        found = _candidates(predictor.answer(frame))
         row = np.zeros(classes, np.float32)
         row[found.classes] = found.scores
         rows.append(row)
@@ -140,7 +141,7 @@ def _evaluate_detector(
 
     def work(frame: Frame, picture: LabelledPicture) -> None:
         answer = predictor.answer(frame)
-        found = answer.candidates
+        found = _candidates(answer)
         boxes = found.boxes if found.boxes is not None else np.zeros((0, 4), np.float32)
         pictures.append(
             DetectedPicture(
@@ -164,6 +165,12 @@ def _evaluate_detector(
         if count
     )
     return Evaluation("detection", run.done, {"map50": result.mean}, per_class, tuple(run.skipped))
+
+
+def _candidates(answer: Answer) -> Candidates:
+    if not isinstance(answer.found, Candidates):
+        raise TypeError(f"expected candidates, got {type(answer.found).__name__}")
+    return answer.found
 
 
 def _class_indices(spec: ModelSpec, dataset: Dataset) -> dict[str, int]:

@@ -67,7 +67,7 @@ def test_running_what_was_prepared_is_what_predicting_does(tmp_path, engine):
     direct = predictor.answer(frame)
     outputs = predictor.run(predictor.prepared(frame))
     np.testing.assert_array_equal(outputs[0], direct.outputs[0])
-    assert predictor.decode(outputs).classes.tolist() == direct.candidates.classes.tolist()
+    assert predictor.decode(outputs).classes.tolist() == direct.found.classes.tolist()
 
 
 def test_a_detector_answers_in_frame_pixels_of_any_size(tmp_path, engine):

@@ -51,7 +51,7 @@ def test_suppression_keeps_what_no_better_box_of_its_class_covers(rows, random, 
     for index in sorted(range(len(rows)), key=lambda i: (-scores[i], i)):
         rivals = [i for i in kept if classes[i] == classes[index]]
         # The same float32 arithmetic as under test: what is tested is the order of decisions.
-        if all(iou(boxes[i], boxes[[index]])[0] <= threshold for i in rivals):
+        if all(iou(boxes[i], boxes[[index]])[0] <= np.float32(threshold) for i in rivals):
             kept.append(index)
     assert suppress(boxes, scores, classes, threshold, count).tolist() == kept[:count]
 
