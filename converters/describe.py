@@ -9,20 +9,22 @@ from pathlib import Path
 
 from flatbuffers import flexbuffers
 
+from converters.backends.interface import InputFacts
 from converters.interface import PrepOptions, TaskOptions
 from converters.labels import parse_labels
-from converters.metadata import ModelMetadata, TensorMetadata, read_label_file, read_metadata
+from converters.metadata import SPEC_NAME, ModelMetadata, TensorMetadata, read_label_file, read_metadata
 from converters.prep import NORMALISE_HINT, image_size, make_prep
 from converters.tasks import Activation, OutputFacts, TaskPlan, change_task, fitting_labels, plan_task, require_fitting
 from converters.tflite_reader import OperatorInfo, TensorInfo, TfliteInfo, read_tflite
-from device_runtime.contract.decode import read_json
+from device_runtime.contract.decode import loads, read_json
 from device_runtime.contract.model import DTYPES, BoxFormat, ModelSpec, TaskSpec, TensorSpec
 from device_runtime.errors import ModelError, UsageError
 
 POSTPROCESS = "TFLite_Detection_PostProcess"
 """The one custom operator that both engines carry."""
 
-_PASSING = ("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CONCATENATION", "CAST")
+_MOVING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CONCATENATION", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
+_PASSING = (*_MOVING, "DEQUANTIZE", "QUANTIZE", "CAST")
 _LINEAR = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MEAN", "AVERAGE_POOL_2D", "BATCH_MATMUL", "MUL")
 _DEFAULT_MAX_DETECTIONS = 10
 
@@ -35,8 +37,8 @@ def spec_beside(path: Path) -> Path:
 def describe_tflite(path: Path, prep: PrepOptions, task: TaskOptions, labels: Path | None) -> ModelSpec:
     """Find out how to run a ``.tflite`` file.
 
-    A ModelSpec in the JSON file beside it comes first (see ``with_options``), then options, its own metadata, and what
-    its tensors tell.
+    A ModelSpec in the JSON file beside it comes first (see ``with_options``), then the one inside it, then options, its
+    own metadata, and what its tensors tell.
 
     Args:
         path: the model.
@@ -46,18 +48,19 @@ def describe_tflite(path: Path, prep: PrepOptions, task: TaskOptions, labels: Pa
 
     Raises:
         UsageError: something cannot be known; the hint names the option that tells it.
-        BadFileError: the JSON or the label file does not fit.
-        ModelError: it is no TFLite model, no vision model, or has operators that no engine runs.
+        BadFileError: a JSON or the label file does not fit.
+        ModelError: it is no TFLite model, or has operators that no engine runs.
     """
     info = read_tflite(path)
     _require_runnable(info, path)
-    if spec_beside(path).is_file():
-        return with_options(_read_spec(path, info), prep, task, labels)
+    spec = _given_spec(path, info)
+    if spec is not None:
+        return with_options(spec, prep, task, labels)
     return _from_model(path, info, prep, task, labels)
 
 
 def tensor_specs(tensors: tuple[TensorInfo, ...], where: str) -> tuple[TensorSpec, ...]:
-    """Return tensors as a ModelSpec has them. Raises ModelError for a type that no vision model has."""
+    """Return tensors as a ModelSpec has them. Raises ModelError for a type that no engine takes."""
     specs = []
     for tensor in tensors:
         if tensor.dtype not in DTYPES:
@@ -88,9 +91,23 @@ def _require_runnable(info: TfliteInfo, path: Path) -> None:
         )
 
 
-def _read_spec(path: Path, info: TfliteInfo) -> ModelSpec:
+def _given_spec(path: Path, info: TfliteInfo) -> ModelSpec | None:
+    """Return the ModelSpec beside a model, or the one inside it, or None."""
     beside = spec_beside(path)
-    spec = read_json(ModelSpec, beside)
+    if beside.is_file():
+        spec = read_json(ModelSpec, beside)
+        _require_of(spec, info, f"{beside} does not belong to {path}", f"remove the file: rm {beside}")
+        return spec
+    inside = info.metadata.get(SPEC_NAME)
+    if inside is None:
+        return None
+    where = f"{path}: its {SPEC_NAME}"
+    spec = loads(ModelSpec, inside.decode("utf-8", "replace"), where)
+    _require_of(spec, info, f"{where} is of another model", f"write what it is into {beside}")
+    return spec
+
+
+def _require_of(spec: ModelSpec, info: TfliteInfo, trouble: str, way_out: str) -> None:
     for kind, stated, tensors in (("input", spec.inputs, info.inputs), ("output", spec.outputs, info.outputs)):
         found = [(tensor.shape, tensor.dtype) for tensor in tensors]
         # The post-processing operator sets its shapes when it runs: the file has none.
@@ -102,10 +119,9 @@ def _read_spec(path: Path, info: TfliteInfo) -> ModelSpec:
             wanted = ", ".join(f"{list(tensor.shape)} {tensor.dtype}" for tensor in stated)
             got = ", ".join(f"{list(shape)} {dtype}" for shape, dtype in found)
             raise ModelError(
-                f"{beside} does not belong to {path}: it says {kind}s {wanted}, the model has {got}",
-                hint=f"convert the model again, or remove the file: rm {beside}",
+                f"{trouble}: it says {kind}s {wanted}, the model has {got}",
+                hint=f"convert the model again, or {way_out}",
             )
-    return spec
 
 
 def with_options(spec: ModelSpec, prep: PrepOptions, task: TaskOptions, labels: Path | None) -> ModelSpec:
@@ -120,6 +136,8 @@ def with_options(spec: ModelSpec, prep: PrepOptions, task: TaskOptions, labels: 
     """
     where = spec.name
     for name, value in vars(prep).items():
+        if value is not None and spec.prep is None:
+            raise _no_picture(where)
         if value is not None and value != getattr(spec.prep, name):
             raise UsageError(
                 f"{where} was made with {name} {_word(getattr(spec.prep, name))}, not {_word(value)}",
@@ -142,18 +160,18 @@ def _word(value: object) -> str:
 
 def _from_model(path: Path, info: TfliteInfo, prep: PrepOptions, task: TaskOptions, labels: Path | None) -> ModelSpec:
     where = str(path)
-    if len(info.inputs) != 1:
-        raise ModelError(f"{where}: expected 1 input, an image, got {len(info.inputs)}")
     metadata = read_metadata(info, where)
     inputs = tensor_specs(info.inputs, where)
-    about_input = metadata.inputs[0] if metadata and metadata.inputs else TensorMetadata()
-    ready = make_prep(
-        _size(info.inputs[0], where),
-        prep,
-        _normalisation(prep, inputs[0], about_input, where),
-        where,
-        colour=about_input.colour,
-    )
+    ready = None
+    if len(inputs) == 1 and InputFacts(inputs[0].name, inputs[0].shape, inputs[0].dtype).is_image:
+        about_input = metadata.inputs[0] if metadata and metadata.inputs else TensorMetadata()
+        normalisation = _normalisation(prep, inputs[0], about_input, where)
+        ready = make_prep(_size(info.inputs[0], where), prep, normalisation, where, colour=about_input.colour)
+    elif prep != PrepOptions():
+        raise _no_picture(where)
+    elif task.name is None and task.decoder is None:
+        # Without a picture there is nothing else that edgekit could read the outputs as.
+        task = dataclasses.replace(task, name="regression")
     outputs = tensor_specs(_output_tensors(info), where)
     plan = _plan(info, outputs, task, metadata, where)
     if plan.order != tuple(range(len(outputs))):
@@ -167,6 +185,13 @@ def _from_model(path: Path, info: TfliteInfo, prep: PrepOptions, task: TaskOptio
         return ModelSpec(path.stem, plan.task, ready, inputs, outputs, names)
     except ValueError as error:
         raise ModelError(f"{where}: {error}") from error
+
+
+def _no_picture(where: str) -> UsageError:
+    return UsageError(
+        f"{where}: it takes tensors, so there is no picture to prepare",
+        hint="leave --normalise, --resize and the like out",
+    )
 
 
 def _size(tensor: TensorInfo, where: str) -> tuple[int, int, int]:
@@ -249,9 +274,13 @@ def _plan(
 def _facts(info: TfliteInfo, outputs: tuple[TensorSpec, ...]) -> list[OutputFacts]:
     indices = info.main.outputs
     return [
-        OutputFacts(tensor.name, tensor.shape, _activation(info, index))
+        OutputFacts(tensor.name, tensor.shape, _activation(info, index), _whole(tensor))
         for tensor, index in zip(outputs, indices, strict=True)
     ]
+
+
+def _whole(tensor: TensorSpec) -> bool:
+    return "int" in tensor.dtype and not tensor.quantised
 
 
 def _activation(info: TfliteInfo, tensor: int) -> Activation:

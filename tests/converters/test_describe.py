@@ -114,9 +114,43 @@ def test_a_dynamic_size_names_the_way_out(describe):
     assert "--input-size" in caught.value.hint
 
 
-def test_something_that_is_no_image_is_refused(describe):
-    with pytest.raises(ModelError, match="expected an image input"):
-        describe(classifier(dtype="uint8", channels=2))
+def test_a_model_that_takes_no_picture_is_a_tensor_model(describe):
+    spec = describe(classifier(channels=2))
+    assert (spec.prep, spec.task.name, spec.task.decoder) == (None, "regression", "values")
+    with pytest.raises(UsageError, match="it takes tensors, so there is no picture to prepare"):
+        describe(classifier(channels=2), PrepOptions(mean=(0.0,), std=(1.0,)))
+
+
+def test_a_tensor_model_that_is_said_to_be_a_classifier_is_refused(describe):
+    with pytest.raises(ModelError, match="expected regression for a model without a picture"):
+        describe(classifier(channels=2), task=TaskOptions(name="classification"))
+
+
+def test_a_described_tensor_model_has_no_preparation_to_contradict(describe, tmp_path):
+    (tmp_path / "model.json").write_text(dumps(describe(classifier(channels=2))))
+    with pytest.raises(UsageError, match="no picture to prepare"):
+        describe(classifier(channels=2), PrepOptions(colour=Colour.BGR))
+
+
+def segmenter(last="RESIZE_BILINEAR", dtype="float32", shape=(1, 4, 4, 3)):
+    tensors = [Tensor("image", (1, 4, 4, 3), "uint8"), Tensor("map", shape, dtype)]
+    return build(Net(tensors, [Op(last, [0], [1])]))
+
+
+def test_a_map_of_class_scores_is_a_segmentation(describe):
+    spec = describe(segmenter())
+    assert (spec.task.name, spec.task.decoder, spec.task.score_threshold) == ("segmentation", "class-scores", 0.0)
+
+
+def test_a_map_of_whole_numbers_holds_class_ids(describe):
+    spec = describe(segmenter(last="ARG_MAX", dtype="int32", shape=(1, 4, 4)))
+    assert (spec.task.name, spec.task.decoder) == ("segmentation", "class-map")
+
+
+def test_one_linear_value_is_a_regression(describe):
+    known = PrepOptions(mean=(0.0,), std=(1.0,))
+    assert describe(classifier(last=None, classes=1), known).task.name == "regression"
+    assert describe(classifier(last="LOGISTIC", classes=1), known).task.name == "classification"
 
 
 def test_the_json_beside_the_model_comes_first_and_options_change_its_task(describe, tmp_path):
@@ -164,6 +198,13 @@ def test_a_coco_detector_of_others_needs_nothing(shared_data):
     assert spec.task.box_format is BoxFormat.YXYX
     assert (spec.label_of(0), spec.label_of(16)) == ("person", "cat")
     assert Preparer(spec.prep, spec.inputs[0]).straight
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["deeplabv3_float", "deeplabv3_mnv2_dm05_pascal_quant"])
+def test_a_segmenter_of_others_needs_nothing(shared_data, name):
+    spec = describe_tflite(shared_data / "models" / f"{name}.tflite", *NOTHING)
+    assert spec.task.name == "segmentation"
 
 
 @pytest.mark.shared
