@@ -13,19 +13,27 @@ from device_runtime.errors import ModelError
 from device_runtime.files import refused
 
 METADATA_NAME = "TFLITE_METADATA"
-_IDENTIFIER = b"M001"
+SPEC_NAME = "EDGEKIT_MODEL_SPEC"
+"""The metadata entry with the whole ModelSpec as JSON, for a file that lost the one beside it."""
+
+IDENTIFIER = b"M001"
 _MAX_LABEL_BYTES = 16 << 20
 
 # Values of unions and enums in metadata_schema.fbs (google-ai-edge/mediapipe, tensorflow/tflite-support).
-_NORMALIZATION_OPTIONS = 1
+NORMALIZATION_OPTIONS = 1
 _SCORE_THRESHOLDING_OPTIONS = 3
-_IMAGE_PROPERTIES = 2
-_BOUNDING_BOX_PROPERTIES = 3
-_LABEL_FILES = (2, 3)  # TENSOR_AXIS_LABELS, TENSOR_VALUE_LABELS
-_COLOURS = {1: Colour.RGB, 2: Colour.GRAY}
-_BOUNDARIES = 1
-# Where left, top, right and bottom stand in the tensor.
-_BOX_FORMATS: dict[tuple[int, ...], BoxFormat] = {(0, 1, 2, 3): BoxFormat.XYXY, (1, 0, 3, 2): BoxFormat.YXYX}
+IMAGE_PROPERTIES = 2
+BOUNDING_BOX_PROPERTIES = 3
+AXIS_LABELS = 2
+VALUE_LABELS = 3
+COLOURS = {1: Colour.RGB, 2: Colour.GRAY}
+_DEFAULT_ORDER = (0, 1, 2, 3)
+BOX_FORMATS: dict[tuple[int, tuple[int, ...]], BoxFormat] = {
+    (1, _DEFAULT_ORDER): BoxFormat.XYXY,
+    (1, (1, 0, 3, 2)): BoxFormat.YXYX,
+    (3, _DEFAULT_ORDER): BoxFormat.CXCYWH,
+}
+"""BoundingBoxType (BOUNDARIES, CENTER) and where its four numbers stand in the tensor."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ def read_metadata(info: TfliteInfo, where: str) -> ModelMetadata | None:
     if not content:
         return None
     try:
-        return _model(root(content, _IDENTIFIER))
+        return _model(root(content, IDENTIFIER))
     except DamagedError as error:
         raise ModelError(f"{where}: damaged metadata: {error}") from error
 
@@ -108,11 +116,11 @@ def _tensor(table: Table) -> TensorMetadata:
     threshold = None
     for unit in table.tables(4):
         kind, options = unit.number(0, "B"), unit.table(1)
-        if options is not None and kind == _NORMALIZATION_OPTIONS:
+        if options is not None and kind == NORMALIZATION_OPTIONS:
             mean, std = options.numbers(0, "f"), options.numbers(1, "f")
         elif options is not None and kind == _SCORE_THRESHOLDING_OPTIONS:
             threshold = options.real(0)
-    labels = [item.text(0) for item in table.tables(6) if item.number(2, "b") in _LABEL_FILES]
+    labels = [item.text(0) for item in table.tables(6) if item.number(2, "b") in (AXIS_LABELS, VALUE_LABELS)]
     colour, box_format = _content(table.table(3))
     return TensorMetadata(
         table.text(0), table.text(1), mean, std, colour, labels[0] if labels else "", box_format, threshold
@@ -125,8 +133,8 @@ def _content(content: Table | None) -> tuple[Colour | None, BoxFormat | None]:
     kind, properties = content.number(0, "B"), content.table(1)
     if properties is None:
         return None, None
-    if kind == _IMAGE_PROPERTIES:
-        return _COLOURS.get(properties.number(0, "b")), None
-    if kind == _BOUNDING_BOX_PROPERTIES and properties.number(1, "b") == _BOUNDARIES:
-        return None, _BOX_FORMATS.get(properties.integers(0, "I") or (0, 1, 2, 3))
+    if kind == IMAGE_PROPERTIES:
+        return COLOURS.get(properties.number(0, "b")), None
+    if kind == BOUNDING_BOX_PROPERTIES:
+        return None, BOX_FORMATS.get((properties.number(1, "b"), properties.integers(0, "I") or _DEFAULT_ORDER))
     return None, None
