@@ -6,35 +6,18 @@ python benchmarks/recipes.py PROJECT DATASET     (a folder with an edgekit.toml,
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
-import time
 from pathlib import Path
 
 from converters import convert
 from converters.interface import ConvertRequest
 from converters.recipe import RECIPES
+from device_runtime.bench import time_in_turns
 from device_runtime.contract.events import silent
-from device_runtime.engine.litert import installed_engines
-from device_runtime.predictor import Predictor
+from device_runtime.engine.litert import installed_engines, open_engine
 from edgekit.evaluating.dataset import read_dataset
 from edgekit.evaluating.evaluate import evaluate
 from edgekit.project.config import load_project
-
-_ROUNDS = 9
-_RUNS = 30
-
-
-def invoke_ms(predictors: list[Predictor]) -> list[float]:
-    """Return each model's median invoke in ms, measured in turns so that all meet the same machine."""
-    samples: list[list[float]] = [[] for _ in predictors]
-    for _ in range(_ROUNDS):
-        for predictor, mine in zip(predictors, samples, strict=True):
-            for _ in range(_RUNS):
-                started = time.perf_counter()
-                predictor.engine.invoke()
-                mine.append((time.perf_counter() - started) * 1e3)
-    return [statistics.median(mine) for mine in samples]
 
 
 def main() -> None:
@@ -65,7 +48,8 @@ def main() -> None:
             f"{project.file.project.name}: {len(dataset.pictures)} labelled pictures, 1 thread, median of invoke in ms"
         )
         for engine in installed_engines():
-            latencies = invoke_ms([Predictor(result.tflite, result.spec, engine) for result in results.values()])
+            timed = time_in_turns([open_engine(result.tflite, engine) for result in results.values()])
+            latencies = [stats.p50 for stats in timed]
             for (name, result), latency in zip(results.items(), latencies, strict=True):
                 metrics = evaluate(result.tflite, result.spec, dataset, silent, engine).metrics
                 figures = "  ".join(f"{key} {value:.4f}" for key, value in metrics.items())

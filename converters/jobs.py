@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from converters.backends.interface import ExportPlan, SourceOptions
+from converters.backends.interface import ExportPlan, SourceFacts, SourceOptions
 from converters.recipe import QuantRecipe
 from device_runtime.contract.model import ImagePrep, ModelSpec, TensorSpec
 
@@ -108,6 +108,22 @@ class RunModel:
 
 
 @dataclass(frozen=True)
+class TimeModels:
+    """Time models on one engine, in turns. Answer: ``Timings``."""
+
+    models: tuple[str, ...]
+    engine: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Timings:
+    """The median of an invocation in ms, of each model."""
+
+    p50_ms: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Outputs:
     """Real-valued outputs, one ``.npy`` of (n, …) float32 for each."""
 
@@ -124,7 +140,8 @@ class Done:
     tools: dict[str, str] = field(default_factory=dict)
 
 
-Job = OpenSource | RunSource | ExportFloat | Tidy | Calibrate | Quantise | Finish | RunModel
+Job = OpenSource | RunSource | ExportFloat | Tidy | Calibrate | Quantise | Finish | RunModel | TimeModels
+Answer = SourceFacts | Outputs | Timings | Done
 JOBS: dict[str, type[Job]] = {
     "open": OpenSource,
     "run-source": RunSource,
@@ -134,4 +151,5 @@ JOBS: dict[str, type[Job]] = {
     "quantise": Quantise,
     "finish": Finish,
     "run-model": RunModel,
+    "time": TimeModels,
 }

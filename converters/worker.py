@@ -5,6 +5,7 @@ What frameworks print, from Python and from native code, goes to LOG: the file d
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import queue
@@ -18,21 +19,36 @@ from typing import Any, TextIO
 from converters.backends.interface import SourceFacts, SourceModel
 from converters.jobs import (
     JOBS,
+    Answer,
     Calibrate,
     Done,
     ExportFloat,
     Finish,
     Job,
     OpenSource,
-    Outputs,
+    Quantise,
     RunModel,
     RunSource,
     Tidy,
+    TimeModels,
 )
 from device_runtime.contract.decode import decode, encode
 from device_runtime.contract.events import Event, Events
 from device_runtime.contract.reported import report_of
 from device_runtime.errors import EdgeError
+
+_HANDLERS = {
+    Tidy: "converters.tidy:tidy",
+    Calibrate: "converters.ranges:calibrate",
+    Quantise: "converters.quantise:quantise",
+    Finish: "converters.finish:finish",
+    RunModel: "converters.model_runs:run_model",
+    TimeModels: "converters.timing:time_models",
+}
+"""What does the jobs that need no source: functions of a job and of who hears of its progress.
+
+Each is imported when its job comes: an engine must not meet TensorFlow, and nobody waits for what others need.
+"""
 
 
 class Session:
@@ -42,32 +58,20 @@ class Session:
         self._events = events
         self._source: SourceModel | None = None
 
-    def do(self, job: Job) -> SourceFacts | Outputs | Done:
+    def do(self, job: Job) -> Answer:
         """Do one job. Raises EdgeError, or whatever the framework raises."""
         if isinstance(job, OpenSource):
             return self._open(job)
         if isinstance(job, RunSource):
-            from converters.source_runs import run_source  # noqa: PLC0415 - each job imports what it needs
+            from converters.source_runs import run_source  # noqa: PLC0415 - as the handlers
 
             return run_source(self._opened(), job, self._events)
         if isinstance(job, ExportFloat):
             self._opened().export(Path(job.target), job.plan)
             return Done()
-        if isinstance(job, RunModel):
-            from converters.model_runs import run_model  # noqa: PLC0415 - an engine; TensorFlow must not be beside it
-
-            return run_model(job, self._events)
-        if isinstance(job, Finish):
-            from converters.finish import finish  # noqa: PLC0415 - LiteRT's schema
-
-            return finish(job)
-        from converters import quantise  # noqa: PLC0415 - litert-quantizer, which others do without
-
-        if isinstance(job, Tidy):
-            return quantise.tidy(job)
-        if isinstance(job, Calibrate):
-            return quantise.calibrate(job, self._events)
-        return quantise.quantise(job)
+        module, _, name = _HANDLERS[type(job)].partition(":")
+        answer: Answer = getattr(importlib.import_module(module), name)(job, self._events)
+        return answer
 
     def _open(self, job: OpenSource) -> SourceFacts:
         from converters.registry import load_opener  # noqa: PLC0415 - the framework is imported by its backend

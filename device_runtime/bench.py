@@ -14,6 +14,7 @@ from device_runtime.cameras.sources import Repeating
 from device_runtime.contract.bench import BenchReport, EngineFacts, LatencyStats, MachineState, ModelFacts
 from device_runtime.contract.model import ModelSpec
 from device_runtime.contract.prediction import STAGES, Prediction
+from device_runtime.engine.interface import Engine
 from device_runtime.errors import CameraError, Interrupted
 from device_runtime.files import sha256_of
 from device_runtime.loop import Limits, run_loop
@@ -112,6 +113,34 @@ def summarise(values: Sequence[float] | np.ndarray[tuple[int, ...], np.dtype[np.
         p90=float(np.percentile(data, 90)) if count >= SAMPLES_FOR_P90 else None,
         p99=float(np.percentile(data, 99)) if count >= SAMPLES_FOR_P99 else None,
     )
+
+
+def time_in_turns(engines: Sequence[Engine], rounds: int = 9, slice_s: float = 0.05) -> list[LatencyStats]:
+    """Return how long each engine's ``invoke`` takes, on whatever its inputs hold.
+
+    They run in turns, so that all meet the same machine: what slows it down for a while slows all of them.
+
+    Args:
+        engines: loaded models, 1 or more.
+        rounds: how often each has its turn.
+        slice_s: a turn's length; at least one invocation is made.
+
+    Raises:
+        ModelError: a model fails.
+    """
+    samples: list[list[float]] = [[] for _ in engines]
+    for engine in engines:
+        engine.invoke()
+    for _ in range(rounds):
+        for engine, mine in zip(engines, samples, strict=True):
+            end = time.perf_counter() + slice_s
+            now = 0.0
+            while now < end:
+                started = time.perf_counter()
+                engine.invoke()
+                now = time.perf_counter()
+                mine.append((now - started) * 1e3)
+    return [summarise(mine) for mine in samples]
 
 
 class _Recorder:

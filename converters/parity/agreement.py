@@ -17,7 +17,7 @@ from device_runtime.tasks.registry import decoder_of
 from device_runtime.vision.frame import Tensor
 
 _SAME_BOX_IOU = 0.5
-_SAME_VALUE = 0.05
+SAME_VALUE = 0.05
 """Share of a value's spread over the samples by which two models may differ and still agree."""
 
 _TOLD = 3
@@ -52,7 +52,7 @@ def judge_of(spec: ModelSpec, source: Sequence[Tensor]) -> Judge:
         spec: what the outputs mean.
         source: the trained model's outputs over all samples, each (n, …), real values.
     """
-    reader = _Reader(spec)
+    reader = Reader(spec)
     if spec.task.name == "detection":
         return _Objects(reader)
     if spec.task.name == "segmentation":
@@ -62,8 +62,8 @@ def judge_of(spec: ModelSpec, source: Sequence[Tensor]) -> Judge:
     return _Classes(reader)
 
 
-class _Reader:
-    """Decodes real values as the board decodes stored ones."""
+class Reader:
+    """Decodes real values as the board decodes stored ones; outputs are those of one sample, without the batch."""
 
     def __init__(self, spec: ModelSpec) -> None:
         real = tuple(TensorSpec(tensor.name, tensor.shape, "float32") for tensor in spec.outputs)
@@ -71,9 +71,11 @@ class _Reader:
         self._decode = decoder_of(self.spec)
 
     def found(self, outputs: Sequence[Real]) -> Found:
+        """Return what the outputs mean."""
         return self._decode([values[None].astype(np.float32) for values in outputs], self.spec)
 
     def candidates(self, outputs: Sequence[Real]) -> Candidates:
+        """Return the same where the task gives classes or objects."""
         found = self.found(outputs)
         if not isinstance(found, Candidates):
             raise TypeError(f"expected candidates, got {type(found).__name__}")
@@ -90,13 +92,13 @@ class _Reader:
 class _Classes:
     """The share of samples with the same best class."""
 
-    def __init__(self, reader: _Reader) -> None:
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._same = self._samples = 0
 
     def add(self, source: Sequence[Real], converted: Sequence[Real]) -> Verdict:
         self._samples += 1
-        self._same += _best(source[0]) == _best(converted[0])
+        self._same += best_class(source[0]) == best_class(converted[0])
         said, says = (self._reader.named(self._reader.candidates(outputs), 1) for outputs in (source, converted))
         return Verdict(said, says)
 
@@ -108,13 +110,13 @@ class _Classes:
 class _Objects:
     """The F1 of the objects over all samples, class equal and IoU at least 0.5; finding nothing is agreeing."""
 
-    def __init__(self, reader: _Reader) -> None:
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._same = self._all = 0
 
     def add(self, source: Sequence[Real], converted: Sequence[Real]) -> Verdict:
         one, two = self._reader.candidates(source), self._reader.candidates(converted)
-        self._same += _same_objects(one, two)
+        self._same += same_objects(one, two)
         self._all += len(one.classes) + len(two.classes)
         return Verdict(self._words(one), self._words(two))
 
@@ -130,7 +132,7 @@ class _Objects:
 class _Maps:
     """The mean IoU of the converted model's class map with the source's, over all cells of all samples."""
 
-    def __init__(self, reader: _Reader) -> None:
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._overlap = np.zeros((3, 0), np.int64)
 
@@ -165,16 +167,16 @@ class _Numbers:
     spread: the largest of its output's spreads stands for it, else its output's largest magnitude.
     """
 
-    def __init__(self, reader: _Reader, source: Sequence[Tensor]) -> None:
+    def __init__(self, reader: Reader, source: Sequence[Tensor]) -> None:
         self._reader = reader
-        self._spreads = np.concatenate([_spreads(output) for output in source])
+        self._spreads = np.concatenate([spreads_of(output) for output in source])
         self._same = self._samples = 0
 
     def add(self, source: Sequence[Real], converted: Sequence[Real]) -> Verdict:
         one, two = self._numbers(source), self._numbers(converted)
-        error = float(np.sqrt(np.mean(((two - one) / self._spreads) ** 2)))
+        error = value_error(one, two, self._spreads)
         self._samples += 1
-        self._same += error <= _SAME_VALUE
+        self._same += error <= SAME_VALUE
         return Verdict(self._words(one), self._words(two), error)
 
     @property
@@ -194,7 +196,12 @@ class _Numbers:
         return told + (f" and {more} more" if more > 0 else "")
 
 
-def _spreads(output: Tensor) -> Real:
+def value_error(source: Real, converted: Real, spreads: Real) -> float:
+    """Return the root of the mean square difference of values (n,), each relative to its spread."""
+    return float(np.sqrt(np.mean(((converted - source) / spreads) ** 2)))
+
+
+def spreads_of(output: Tensor) -> Real:
     """Return by what a difference of each value is divided: (values,), above 0."""
     flat = output.reshape(len(output), -1)
     spreads = (flat.max(axis=0).astype(np.float64)) - flat.min(axis=0)
@@ -202,7 +209,7 @@ def _spreads(output: Tensor) -> Real:
     return np.where(spreads > 0, spreads, largest)
 
 
-def _same_objects(one: Candidates, two: Candidates) -> int:
+def same_objects(one: Candidates, two: Candidates) -> int:
     """Count objects that both models found, each matched once, the surest first."""
     if one.boxes is None or two.boxes is None:
         return 0
@@ -216,7 +223,7 @@ def _same_objects(one: Candidates, two: Candidates) -> int:
     return same
 
 
-def _best(scores: Real) -> int:
+def best_class(scores: Real) -> int:
     """The best class; a single score counts by whether it is above one half."""
     flat = scores.reshape(-1)
     return int(flat[0] > 0.5) if flat.size == 1 else int(flat.argmax())

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from converters.interface import Interval
-from converters.parity.agreement import Reader, best_class, same_objects, value_errors
+from converters.parity.agreement import SAME_VALUE, Reader, best_class, same_objects, spreads_of, value_error
 from converters.parity.metrics import DetectedPicture, mean_average_precision, mean_iou, overlap
 from converters.statistics import bootstrapped, paired_difference, proportion
 from device_runtime.contract.model import ModelSpec
@@ -110,7 +110,7 @@ class Scorer:
         if task == "segmentation":
             return self._maps(outputs)
         if task == "regression":
-            return _share(value_errors(self._source, outputs) <= value_errors.limit)
+            return self._numbers(outputs)
         return self._classes(outputs)
 
     def _classes(self, outputs: Outputs) -> Measured:
@@ -129,12 +129,22 @@ class Scorer:
 
     def _maps(self, outputs: Outputs) -> Measured:
         found = self._ids(outputs)
-        truths = self._ids(self._source) if self._truths is None else [_to_cells(mask, found[0]) for mask in self._truths]
+        truths = (
+            self._ids(self._source) if self._truths is None else [_to_cells(mask, found[0]) for mask in self._masks()]
+        )
         known = [ids[ids != np.iinfo(ids.dtype).max] if self._truths is not None else ids for ids in truths]
         classes = max(int(ids.max(initial=0)) for ids in (*found, *known)) + 1
         ignore = None if self._truths is None else 255
         counts = np.stack([overlap(one, two, classes, ignore) for one, two in zip(truths, found, strict=True)])
         return Measured(len(found), lambda rows: mean_iou(counts[rows].sum(axis=0)).mean)
+
+    def _numbers(self, outputs: Outputs) -> Measured:
+        spreads = np.concatenate([spreads_of(output) for output in self._source])
+        pairs = zip(_rows(self._source), _rows(outputs), strict=True)
+        return _share(np.array([value_error(one, two, spreads) <= SAME_VALUE for one, two in pairs]))
+
+    def _masks(self) -> list[Mask]:
+        return [truth for truth in self._truths or () if isinstance(truth, np.ndarray)]
 
     def _candidates(self, outputs: Outputs) -> list[Candidates]:
         return [self._reader.candidates(row) for row in zip(*outputs, strict=True)]
@@ -142,6 +152,12 @@ class Scorer:
     def _ids(self, outputs: Outputs) -> list[Mask]:
         found = [self._reader.found(row) for row in zip(*outputs, strict=True)]
         return [each.ids for each in found if isinstance(each, ClassMap)]
+
+
+def _rows(outputs: Outputs) -> npt.NDArray[np.float64]:
+    """Return all values of each sample in one row."""
+    rows = [output.reshape(len(output), -1).astype(np.float64) for output in outputs]
+    return np.concatenate(rows, axis=1)
 
 
 def _share(hits: npt.NDArray[np.bool_]) -> Measured:

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_runtime.bench import SAMPLES_FOR_P90, SAMPLES_FOR_P99, BenchRequest, run_bench, summarise
+from device_runtime.bench import SAMPLES_FOR_P90, SAMPLES_FOR_P99, BenchRequest, run_bench, summarise, time_in_turns
 from device_runtime.contract.bench import BenchReport
 from device_runtime.contract.decode import dumps, loads
 from device_runtime.contract.prediction import STAGES
 from device_runtime.errors import CameraError
 from device_runtime.machine import read_machine, throttling
+from device_runtime.engine.litert import open_engine
 from tests.support.tflite import brightness_model
 from tests.support.video import write_video
 
@@ -97,3 +98,11 @@ def test_the_machine_tells_what_it_is():
     assert machine.cpu
     assert machine.cores >= 1
     assert machine.memory_bytes > 100_000_000
+
+
+def test_models_are_timed_in_turns_and_each_at_least_once_a_round(tmp_path):
+    brightness_model(tmp_path / "m.tflite")
+    engines = [open_engine(tmp_path / "m.tflite") for _ in range(2)]
+    stats = time_in_turns(engines, rounds=3, slice_s=0.0)
+    assert [each.count for each in stats] == [3, 3]
+    assert all(0 < each.min <= each.p50 <= each.max for each in stats)
