@@ -30,7 +30,11 @@ class DemoRequest:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What a demo saw: ``seen`` counts, over all frames, the objects (or best classes) of each label."""
+    """What a demo saw: ``seen`` counts, over all frames, what each label was given to.
+
+    That is the objects of a detector, the best class of a classifier, the classes of a segmenter that are in the
+    frame; a regression gives no label to anything.
+    """
 
     model: str
     source: str
@@ -53,7 +57,7 @@ def run_demo(located: LocatedModel, request: DemoRequest, events: Events) -> Dem
     predictor = Predictor(located.model, located.spec, request.engine, request.threads)
     camera = open_camera(request.source)
     events(Step(f"run {located.spec.name} on {request.source} with {predictor.engine.name} {predictor.engine.version}"))
-    counter = _Counter(events, request.frames, detects=located.spec.task.name == "detection")
+    counter = _Counter(events, request.frames, located.spec.task.name)
     sinks: list[Sink] = [counter]
     video = None
     if request.save is not None:
@@ -76,17 +80,16 @@ def run_demo(located: LocatedModel, request: DemoRequest, events: Events) -> Dem
 class _Counter:
     """Counts what is found, and tells how far the run is."""
 
-    def __init__(self, events: Events, total: int | None, *, detects: bool) -> None:
+    def __init__(self, events: Events, total: int | None, task: str) -> None:
         self._events = events
         self._total = total
-        self._detects = detects
+        self._counted = {"classification": 1, "regression": 0}.get(task)
         self._done = 0
         self.seen: Counter[str] = Counter()
 
     def take(self, frame: Frame, prediction: Prediction) -> None:
         del frame
-        found = prediction.items if self._detects else prediction.items[:1]
-        self.seen.update(item.label for item in found)
+        self.seen.update(item.label for item in prediction.items[: self._counted])
         self._done += 1
         self._events(Progress(self._done, self._total, "frames"))
 

@@ -10,7 +10,7 @@ import click
 
 from converters.interface import PrepOptions, TaskOptions
 from converters.normalise import format_normalise
-from device_runtime.contract.model import ModelSpec
+from device_runtime.contract.model import ImagePrep, ModelSpec
 from device_runtime.errors import BadFileError, EdgeError, UsageError
 from device_runtime.files import refused
 from edgekit.cli.options import prep_options, task_options
@@ -152,16 +152,23 @@ def _tensor_row(tensor: TensorInfo) -> tuple[str, str, str, str]:
 
 def _show_spec(spec: ModelSpec) -> None:
     prep, task = spec.prep, spec.task
-    answer(
-        f"pictures: {prep.width}x{prep.height} {prep.colour.value}, {prep.resize.value}, {prep.interpolation.value}, "
-        f"normalised {format_normalise(prep.mean, prep.std)}"
-    )
+    if prep is None:
+        answer("input: tensors, no picture")
+    else:
+        answer(_pictures(prep))
     shown = ", ".join(spec.labels[:5]) + (", …" if len(spec.labels) > 5 else "")
     answer(f"task: {task.name}, {task.decoder}; {len(spec.labels)} labels{': ' + shown if shown else ''}")
     if spec.provenance is not None:
         made = spec.provenance
         tools = ", ".join(f"{name} {version}" for name, version in sorted(made.tools.items()))
         answer(f"made from: {made.source} (sha256 {made.source_sha256[:12]}), recipe {made.recipe}, with {tools}")
+
+
+def _pictures(prep: ImagePrep) -> str:
+    return (
+        f"pictures: {prep.width}x{prep.height} {prep.colour.value}, {prep.resize.value}, {prep.interpolation.value}, "
+        f"normalised {format_normalise(prep.mean, prep.std)}"
+    )
 
 
 def _show_keras(file: Path, archive: KerasArchive) -> None:

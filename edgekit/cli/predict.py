@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from converters.interface import PrepOptions, TaskOptions
 from edgekit.cli.options import engine_options, model_argument, prep_options, task_options
 from edgekit.cli.output import answer, answer_json
+
+if TYPE_CHECKING:
+    from device_runtime.contract.prediction import Item
 
 
 @click.command()
@@ -58,7 +62,7 @@ def command(
             {
                 "file": str(path),
                 "items": [
-                    {key: value for key, value in encode(item).items() if key != "box" or value is not None}
+                    {key: value for key, value in encode(item).items() if value is not None}
                     for item in prediction.items
                 ],
                 "timings_ms": prediction.timings_ms,
@@ -70,7 +74,15 @@ def command(
     for path, prediction in predictions:
         answer(str(path))
         for item in prediction.items:
-            box = "" if item.box is None else "  at " + ", ".join(f"{value:.0f}" for value in item.box)
-            answer(f"  {item.score:6.1%}  {item.label}{box}")
+            answer(f"  {_line(item)}")
         if not prediction.items:
             answer("  nothing found")
+
+
+def _line(item: Item) -> str:
+    if item.value is not None:
+        return f"{item.value:10.5g}  {item.label}"
+    if item.area is not None:
+        return f"{item.area:6.1%}  {item.label}"
+    box = "" if item.box is None else "  at " + ", ".join(f"{value:.0f}" for value in item.box)
+    return f"{item.score or 0:6.1%}  {item.label}{box}"
