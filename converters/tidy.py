@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from converters.errors import ConversionError
 from converters.jobs import Done, Tidy
+from converters.natural_order import natural_key
 from converters.tflite_writer import pack, unpack
 from device_runtime.contract.events import Events
 from device_runtime.files import write_bytes
@@ -45,7 +45,7 @@ def tidy(job: Tidy, events: Events) -> Done:
 
 
 def _ordered(named: Any, present: Any, count: int, what: str) -> list[int]:
-    ordered = [tensor.tensorIndex for tensor in sorted(named, key=lambda item: _natural(item.name))]
+    ordered = [tensor.tensorIndex for tensor in sorted(named, key=lambda item: natural_key(item.name.decode()))]
     if sorted(ordered) != sorted(present) or len(ordered) != count:
         raise ConversionError(
             f"expected {count} {what} in the exported model, got {len(ordered)} in its signature and "
@@ -53,11 +53,6 @@ def _ordered(named: Any, present: Any, count: int, what: str) -> list[int]:
             hint="an output that is given out twice, or that is an input, cannot be converted",
         )
     return ordered
-
-
-def _natural(name: bytes) -> list[tuple[int, str]]:
-    """Sort output_10 after output_9."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name.decode())]
 
 
 def _number_equal_names(model: Any) -> None:
