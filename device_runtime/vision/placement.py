@@ -16,6 +16,11 @@ Mask = npt.NDArray[np.unsignedinteger[Any]]
 """(H, W) class ids, uint8 or uint16; the dtype's highest value stands for no class."""
 
 
+def no_class(mask: Mask) -> int:
+    """Return the id that stands for no class in a mask: the highest of its dtype."""
+    return int(np.iinfo(mask.dtype).max)
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """A part of the frame, scaled onto a part of the input.
@@ -101,7 +106,7 @@ class Placement:
         seen: Mask = mask.take(columns, axis=1).take(rows, axis=0)
         if not self.crops:
             return seen
-        whole: Mask = np.full((self.frame_height, self.frame_width), np.iinfo(mask.dtype).max, mask.dtype)
+        whole: Mask = np.full((self.frame_height, self.frame_width), no_class(mask), mask.dtype)
         whole[self.crop_top : self.crop_top + self.crop_height, self.crop_left : self.crop_left + self.crop_width] = (
             seen
         )

@@ -10,7 +10,19 @@ from converters.interface import PrepOptions, TaskOptions
 from edgekit.cli.options import engine_options, model_argument, prep_options, task_options
 from edgekit.cli.output import answer, answer_json, progress, table
 
-_NAMES = {"top1": "top-1 accuracy", "top5": "top-5 accuracy", "map50": "mAP@0.5"}
+_NAMES = {
+    "top1": "top-1 accuracy",
+    "top5": "top-5 accuracy",
+    "map50": "mAP@0.5",
+    "miou": "mean IoU",
+    "mae": "mean absolute error",
+}
+_COLUMNS = {
+    "classification": ("class", "pictures", "accuracy"),
+    "detection": ("class", "objects", "AP@0.5"),
+    "segmentation": ("class", "pictures", "IoU"),
+    "regression": ("value", "pictures", "mean absolute error"),
+}
 
 
 @click.command()
@@ -35,13 +47,14 @@ def command(
     """Measure the accuracy of MODEL (a .tflite file or a bundle) on DATASET.
 
     DATASET is a folder with one folder per class, or a labels.csv (or a folder with one) with the columns file,label;
-    for a detector file,label,x1,y1,x2,y2 with one row per object, boxes in pixels.
+    for a detector file,label,x1,y1,x2,y2 with one row per object, boxes in pixels; for a segmenter file,mask, with
+    pictures of class ids (255: no class); for a regressor file,value.
 
     \b
     edgekit evaluate out/digits.tflite images/evaluation
     """  # noqa: D301 - click wants the control character, which keeps lines as they are
-    from device_runtime.contract.decode import encode  # noqa: PLC0415 - the runtime takes 0.2 s to import
-    from edgekit.evaluating.dataset import read_dataset  # noqa: PLC0415
+    from converters.datasets import read_dataset  # noqa: PLC0415 - the runtime takes 0.2 s to import
+    from device_runtime.contract.decode import encode  # noqa: PLC0415
     from edgekit.evaluating.evaluate import evaluate  # noqa: PLC0415
     from edgekit.project.locate import located_model  # noqa: PLC0415
 
@@ -51,11 +64,11 @@ def command(
     if as_json:
         answer_json({"model": located.spec.name, "dataset": str(dataset), **encode(result)})
         return
-    samples = "objects" if result.task == "detection" else "pictures"
-    value = "AP@0.5" if result.task == "detection" else "accuracy"
-    rows = [(row.label, row.samples, "–" if row.value is None else f"{row.value:.1%}") for row in result.per_class]
-    table(("class", samples, value), rows, right=(1, 2))
-    for name, share in result.metrics.items():
-        answer(f"{_NAMES[name]}: {share:.2%} on {result.pictures} pictures")
+    style = ".4g" if result.task == "regression" else ".1%"
+    rows = [(row.label, row.samples, "–" if row.value is None else f"{row.value:{style}}") for row in result.per_class]
+    table(_COLUMNS[result.task], rows, right=(1, 2))
+    for name, figure in result.metrics.items():
+        shown = f"{figure:.4g}" if result.task == "regression" else f"{figure:.2%}"
+        answer(f"{_NAMES[name]}: {shown} on {result.pictures} pictures")
     if result.skipped:
         answer(f"skipped: {len(result.skipped)} pictures that cannot be read")

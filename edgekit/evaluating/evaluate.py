@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from converters.datasets import KIND_OF_TASK, Dataset, LabelledPicture
 from converters.parity.metrics import (
     DetectedPicture,
+    Integers,
     mean_average_precision,
+    mean_iou,
+    overlap,
     per_class_accuracy,
     top_k_accuracy,
 )
@@ -20,10 +25,10 @@ from device_runtime.contract.events import Events, Notice, Progress, Step
 from device_runtime.contract.model import ModelSpec
 from device_runtime.errors import BadFileError, UsageError
 from device_runtime.predictor import Answer, Predictor
-from device_runtime.tasks.interface import Candidates
+from device_runtime.tasks.interface import Candidates, ClassMap, Values
 from device_runtime.vision.frame import Frame
-from device_runtime.vision.picture import read_picture
-from edgekit.evaluating.dataset import Dataset, LabelledPicture
+from device_runtime.vision.picture import read_mask, read_picture
+from device_runtime.vision.placement import Mask, no_class
 
 TOP_K = 5
 _MAP_SCORE_THRESHOLD = 0.01
@@ -33,7 +38,10 @@ _MAP_MAX_ITEMS = 100
 
 @dataclass(frozen=True)
 class ClassResult:
-    """How well one class is recognised: ``value`` is accuracy (0–1), or AP at IoU 0.5; None without samples."""
+    """How well one class is recognised: ``value`` is accuracy (0–1), AP at IoU 0.5, or IoU; None without samples.
+
+    For a regression it is a number's mean absolute error, in its own unit.
+    """
 
     label: str
     samples: int
@@ -42,9 +50,11 @@ class ClassResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy over a data set; ``metrics`` has ``top1`` and ``top5``, or ``map50`` for a detector (each 0–1).
+    """Accuracy over a data set.
 
-    ``samples`` of a class are its pictures, or its objects. ``skipped`` are pictures that could not be read.
+    ``metrics`` has ``top1`` and ``top5``, ``map50`` for a detector, ``miou`` for a segmenter (each 0–1), or ``mae``,
+    the mean absolute error of a regressor. ``samples`` of a class are the pictures it is in, or its objects.
+    ``skipped`` are pictures that could not be read.
     """
 
     task: str
@@ -64,14 +74,21 @@ def evaluate(
         BadFileError: no picture can be read.
         ModelError: the model cannot be run.
     """
-    detects = spec.task.name == "detection"
-    if detects != dataset.boxes:
-        wanted = "boxes (file,label,x1,y1,x2,y2)" if detects else "classes (a folder per class, or file,label)"
-        raise UsageError(f"{dataset.path}: a {spec.task.name} model needs labels that are {wanted}")
+    wanted = KIND_OF_TASK[spec.task.name]
+    if dataset.kind is not wanted:
+        raise UsageError(
+            f"{dataset.path}: a {spec.task.name} model needs labels that are {wanted.name.lower()}, got "
+            f"{dataset.kind.name.lower()}",
+            hint=f"write a labels.csv with the header {wanted.value}",
+        )
     indices = _class_indices(spec, dataset)
     events(Step(f"evaluate {len(dataset.pictures)} pictures"))
     run = _Run(dataset, events)
-    if detects:
+    if spec.task.name == "segmentation":
+        return _evaluate_segmenter(Predictor(model, spec, engine, threads), run)
+    if spec.task.name == "regression":
+        return _evaluate_regressor(Predictor(model, spec, engine, threads), run)
+    if spec.task.name == "detection":
         return _evaluate_detector(model, spec, indices, run, engine, threads)
     return _evaluate_classifier(model, spec, indices, run, engine, threads)
 
@@ -165,6 +182,75 @@ def _evaluate_detector(
         if count
     )
     return Evaluation("detection", run.done, {"map50": result.mean}, per_class, tuple(run.skipped))
+
+
+def _evaluate_segmenter(predictor: Predictor, run: _Run) -> Evaluation:
+    spec = predictor.spec
+    counts: list[Integers] = []
+
+    def work(frame: Frame, picture: LabelledPicture) -> None:
+        truth = _true_mask(picture, frame)
+        answer = predictor.answer(frame)
+        if not isinstance(answer.found, ClassMap):
+            raise TypeError(f"expected a class map, got {type(answer.found).__name__}")
+        found = answer.placement.mask_to_frame(answer.found.ids, spec.image_prep)
+        # Nothing is said of what the model did not see, and of what nobody labelled.
+        judged = (found != no_class(found)) & (truth != no_class(truth))
+        found, truth = found[judged], truth[judged]
+        known = spec.task.label_count([tensor.shape for tensor in spec.outputs])
+        highest = int(truth.max(initial=0))
+        if known is not None and highest >= known:
+            raise BadFileError(f"{picture.mask}: expected class ids 0–{known - 1} of {spec.name}, got {highest}")
+        counts.append(overlap(truth, found, max(highest, int(found.max(initial=0))) + 1, ignore=None))
+
+    run.each(work)
+    classes = max(each.shape[1] for each in counts)
+    padded = np.stack([np.pad(each, ((0, 0), (0, classes - each.shape[1]))) for each in counts])
+    try:
+        result = mean_iou(padded.sum(axis=0))
+    except ValueError as error:
+        raise BadFileError(f"cannot compute the mean IoU: {error}") from error
+    per_class = tuple(
+        ClassResult(spec.label_of(index), int(np.count_nonzero(padded[:, 1, index])), share)
+        for index, share in enumerate(result.per_class)
+        if share is not None
+    )
+    return Evaluation("segmentation", run.done, {"miou": result.mean}, per_class, tuple(run.skipped))
+
+
+def _true_mask(picture: LabelledPicture, frame: Frame) -> Mask:
+    if picture.mask is None:
+        raise BadFileError(f"{picture.path}: expected a mask")
+    mask = read_mask(picture.mask)
+    if mask.shape != (frame.height, frame.width):
+        raise BadFileError(
+            f"{picture.mask}: expected {frame.width}x{frame.height} px as {picture.path}, "
+            f"got {mask.shape[1]}x{mask.shape[0]}"
+        )
+    return mask
+
+
+def _evaluate_regressor(predictor: Predictor, run: _Run) -> Evaluation:
+    spec = predictor.spec
+    errors: list[npt.NDArray[np.float64]] = []
+
+    def work(frame: Frame, picture: LabelledPicture) -> None:
+        found = predictor.answer(frame).found
+        if not isinstance(found, Values):
+            raise TypeError(f"expected values, got {type(found).__name__}")
+        if len(found.numbers) != len(picture.values):
+            raise BadFileError(
+                f"{picture.path}: expected {len(found.numbers)} values as {spec.name} gives, got {len(picture.values)}",
+                hint=f"write a labels.csv with the header file{',value' * len(found.numbers)}",
+            )
+        errors.append(np.abs(found.numbers.astype(np.float64) - np.array(picture.values)))
+
+    run.each(work)
+    means = np.stack(errors).mean(axis=0)
+    per_value = tuple(
+        ClassResult(spec.label_of(index), run.done, float(mean)) for index, mean in enumerate(means.tolist())
+    )
+    return Evaluation("regression", run.done, {"mae": float(means.mean())}, per_value, tuple(run.skipped))
 
 
 def _candidates(answer: Answer) -> Candidates:
