@@ -1,5 +1,5 @@
 """Fixtures of the converter tests."""
 
-from tests.support.conversions import fake, trained
+from tests.support.conversions import fake, sources, trained
 
-__all__ = ["fake", "trained"]
+__all__ = ["fake", "sources", "trained"]

@@ -14,13 +14,12 @@ _FAKE_BACKEND = _ROOT / "tests" / "support" / "fake_backend"
 
 
 @functools.cache
-def _train(base):
-    """Train once for all modules that import the fixture: each import makes a fixture of its own."""
-    folder = base / "trained"
+def _made_by(script, folder):
+    """Run a script once for all modules that import its fixture: each import makes a fixture of its own."""
     folder.mkdir()
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.support.train_models", folder],
+        [sys.executable, "-m", f"tests.support.{script}", folder],
         cwd=_ROOT,
         env=environment,
         capture_output=True,
@@ -34,7 +33,13 @@ def _train(base):
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """A folder of small trained Keras models, a float TFLite one, and ``pictures``."""
-    return _train(tmp_path_factory.getbasetemp())
+    return _made_by("train_models", tmp_path_factory.getbasetemp() / "trained")
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory):
+    """A folder of untrained models of the TensorFlow family, good and bad."""
+    return _made_by("make_sources", tmp_path_factory.getbasetemp() / "sources")
 
 
 @pytest.fixture
