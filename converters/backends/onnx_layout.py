@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
 from typing import Any
 
+from converters.backends.image_axes import meets_spatial
 from converters.tasks import Activation
 
 _SPATIAL = frozenset(
@@ -45,13 +45,14 @@ class Layouts:
         self._constants = {tensor.name for tensor in graph.initializer}
 
     def input_is_image(self, name: str) -> bool:
-        """Whether an input, looked at through what keeps the order of axes, goes into a spatial operator."""
-        return self._meets(name, self._users, lambda node: node.output)
+        """Whether an input goes into a spatial operator, be it through others that keep the order of axes."""
+        return meets_spatial(
+            name, lambda tensor: [(node.op_type, node.output) for node in self._users[tensor]], _SPATIAL, _KEEPING
+        )
 
     def output_is_image(self, name: str) -> bool:
-        """Whether an output, looked at through what keeps the order of axes, comes from a spatial operator."""
-        makers = {name: [node] for name, node in self._makers.items()}
-        return self._meets(name, makers, lambda node: [x for x in node.input if x not in self._constants])
+        """Whether an output comes from a spatial operator, be it through others that keep the order of axes."""
+        return meets_spatial(name, self._made_of, _SPATIAL, _KEEPING)
 
     def activation(self, name: str) -> Activation:
         """Tell the function that computes an output, looking through what only moves values."""
@@ -64,14 +65,6 @@ class Layouts:
             return Activation.LINEAR
         return {"Softmax": Activation.SOFTMAX, "Sigmoid": Activation.SIGMOID}.get(kind, Activation.UNKNOWN)
 
-    def _meets(self, name: str, nodes: Mapping[str, Iterable[Any]], onward: Any) -> bool:
-        waiting, seen = [name], {name}
-        while waiting:
-            for node in nodes.get(waiting.pop(), ()):
-                if node.op_type in _SPATIAL:
-                    return True
-                if node.op_type in _KEEPING:
-                    new = [other for other in onward(node) if other not in seen]
-                    seen.update(new)
-                    waiting.extend(new)
-        return False
+    def _made_of(self, name: str) -> list[tuple[str, list[str]]]:
+        node = self._makers.get(name)
+        return [] if node is None else [(node.op_type, [x for x in node.input if x not in self._constants])]

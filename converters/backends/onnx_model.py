@@ -15,6 +15,7 @@ import onnxruntime
 import onnxsim
 from onnx import TensorProto, helper, numpy_helper
 
+from converters.backends.image_axes import TO_FIRST, TO_LAST
 from converters.backends.interface import Batch, ExportPlan, InputFacts, SourceFacts, SourceModel
 from converters.backends.onnx_check import in_float32, require_finite, require_known
 from converters.backends.onnx_file import MAX_BYTES
@@ -24,8 +25,6 @@ from converters.tasks import OutputFacts
 from device_runtime.errors import ModelError
 from device_runtime.files import write_bytes
 
-_TO_LAST = (0, 2, 3, 1)
-_TO_FIRST = (0, 3, 1, 2)
 _DTYPES = ("float32", "int32", "int64", "uint8", "int8", "bool")
 _QUIET = 3  # ONNX Runtime's severity "error"
 
@@ -172,12 +171,12 @@ class OnnxSource:
 
     def _run_one(self, inputs: Sequence[Batch]) -> list[Batch]:
         given = {
-            port.name: np.ascontiguousarray(batch.transpose(_TO_FIRST) if port.image else batch, port.dtype)
+            port.name: np.ascontiguousarray(batch.transpose(TO_FIRST) if port.image else batch, port.dtype)
             for port, batch in zip(self._inputs, inputs, strict=True)
         }
         outputs = self._session.run(None, given)
         return [
-            np.asarray(value.transpose(_TO_LAST) if port.image else value, np.float32)
+            np.asarray(value.transpose(TO_LAST) if port.image else value, np.float32)
             for port, value in zip(self._outputs, outputs, strict=True)
         ]
 
@@ -204,12 +203,12 @@ class OnnxSource:
         for index, (port, shape) in enumerate(zip(self._inputs, plan.shapes, strict=True)):
             kind = helper.np_dtype_to_tensor_dtype(np.dtype(port.dtype))
             inputs.append(helper.make_tensor_value_info(f"input_{index}", kind, shape))
-            before.append(_bridge(f"input_{index}", port.name, _TO_FIRST if port.image else ()))
+            before.append(_bridge(f"input_{index}", port.name, TO_FIRST if port.image else ()))
         if plan.mean:
             _normalise(graph, before, plan)
         for index, (port, info) in enumerate(zip(self._outputs, graph.output, strict=True)):
             kind = info.type.tensor_type.elem_type
-            after.append(_bridge(port.name, f"output_{index}", _TO_LAST if port.image else ()))
+            after.append(_bridge(port.name, f"output_{index}", TO_LAST if port.image else ()))
             sides = [f"output_{index}_{axis}" for axis in range(len(port.shape))]
             outputs.append(helper.make_tensor_value_info(f"output_{index}", kind, sides))
         nodes = [*before, *graph.node, *after]
@@ -244,11 +243,11 @@ def _normalise(graph: Any, before: list[Any], plan: ExportPlan) -> None:
     image = before[0].op_type == "Transpose"
     first = "edgekit_pixels"
     last = "edgekit_normalised"
-    nodes = [_bridge("input_0", first, _TO_FIRST)]
+    nodes = [_bridge("input_0", first, TO_FIRST)]
     weights = {"edgekit_scale": (1 / std).reshape(channels, 1, 1, 1), "edgekit_offset": -mean / std}
     graph.initializer.extend(numpy_helper.from_array(np.ascontiguousarray(v), n) for n, v in weights.items())
     nodes.append(helper.make_node("Conv", [first, *weights], [last], kernel_shape=[1, 1], group=channels))
-    nodes.append(_bridge(last, name, () if image else _TO_LAST))
+    nodes.append(_bridge(last, name, () if image else TO_LAST))
     before[:] = nodes
 
 
@@ -272,7 +271,7 @@ def _dtype(kind: str) -> str:
 
 
 def _last(shape: Sequence[Any], port: _Port) -> tuple[Any, ...]:
-    return tuple(shape[axis] for axis in _TO_LAST) if port.image else tuple(shape)
+    return tuple(shape[axis] for axis in TO_LAST) if port.image else tuple(shape)
 
 
 def _first_line(error: BaseException) -> str:
