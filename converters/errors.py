@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from device_runtime.errors import EdgeError
+
+if TYPE_CHECKING:
+    from converters.interface import SearchReport
 
 
 class ConversionError(EdgeError):
@@ -10,3 +15,14 @@ class ConversionError(EdgeError):
 
     code = "conversion-failed"
     exit_code = 4
+
+
+class BudgetMissedError(EdgeError):
+    """A search found no model within the budget; nothing was written. ``report`` is all that it tried."""
+
+    code = "budget-missed"
+    exit_code = 8
+
+    def __init__(self, message: str, *, hint: str = "", report: SearchReport | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.report = report

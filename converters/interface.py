@@ -76,7 +76,8 @@ class ConvertRequest:
     is quantised already. ``calibration`` is a folder of pictures (``.npy`` or ``.npz`` files for a tensor model), the
     representative data set; ``samples`` of them, chosen by ``seed``, calibrate the quantised ranges and compare the
     result with the source model. ``input_size`` (height, width) fixes the size of an image model that leaves it open,
-    ``input_shapes`` those of any other. ``runtimes`` are the engines on which the result has to run and to be right.
+    ``input_shapes`` those of any other. ``float_io`` and ``keep_float`` change the recipe, see
+    ``QuantRecipe``. ``runtimes`` are the engines on which the result has to run and to be right.
     """
 
     source: Path
@@ -92,6 +93,7 @@ class ConvertRequest:
     input_shapes: tuple[tuple[int, ...], ...] = ()
     signature: str | None = None
     float_io: bool = False
+    keep_float: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = ("litert",)
     search: SearchOptions = field(default_factory=SearchOptions)
 

@@ -20,7 +20,7 @@ from converters.jobs import Done, Finish
 from converters.process import open_worker
 from converters.recipe import AS_IS, QuantRecipe, recipe_named
 from converters.registry import backend_for
-from converters.source_stage import FloatModel, make_float_model
+from converters.source_stage import AUTO, FloatModel, make_float_model
 from device_runtime import __version__
 from device_runtime.contract.decode import dumps
 from device_runtime.contract.events import Events, Notice, Step
@@ -29,7 +29,6 @@ from device_runtime.errors import ModelError, UnfitError, UsageError
 from device_runtime.files import refused, replacing, sha256_of
 
 DEFAULT_RECIPE = "static-int8"
-AUTO = "auto"
 _DOUBTFUL_AGREEMENT = 0.9
 
 
@@ -108,7 +107,12 @@ def workspace() -> Iterator[Path]:
 
 def _recipe(request: ConvertRequest) -> QuantRecipe:
     found = recipe_named(request.recipe or DEFAULT_RECIPE)
-    return replace(found, float_io=True) if request.float_io else found
+    try:
+        return replace(
+            found, float_io=found.float_io or request.float_io, keep_float=found.keep_float + request.keep_float
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _fitting(request: ConvertRequest, source: FloatModel, recipe: QuantRecipe | None) -> QuantRecipe | None:
@@ -130,9 +134,12 @@ def _made(request: ConvertRequest, source: FloatModel, recipe: QuantRecipe, fold
 
 
 def _found(request: ConvertRequest, source: FloatModel, folder: Path, events: Events) -> _Chosen:
-    from converters.search import search  # noqa: PLC0415 - only for --recipe auto
+    from converters.search import Search  # noqa: PLC0415 - only for --recipe auto
 
-    made, report = search(request, source, folder, events)
+    if source.sets is None:
+        raise ConversionError(f"{request.source}: a search needs samples to compare candidates with, and has none")
+    with open_worker(folder, events) as worker:
+        made, report = Search(request, source, source.sets, folder, worker, events).run()
     return _Chosen(_with_tools(made), report)
 
 

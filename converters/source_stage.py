@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +12,17 @@ from converters.backends.interface import SourceFacts, SourceOptions
 from converters.calibration import Samples, collect_samples, generate_samples
 from converters.interface import ConvertRequest
 from converters.jobs import Done, ExportFloat, OpenSource, Outputs, RunSource, Tidy
+from converters.parity.scores import Truth
 from converters.plan import ConversionPlan, plan_conversion
 from converters.process import Worker, open_worker
 from converters.registry import backend_for
+from converters.sets import MOST, plan_split, subset
 from device_runtime.contract.events import Events, Notice, Step
 from device_runtime.files import sha256_of
 from device_runtime.vision.frame import Tensor
+
+AUTO = "auto"
+"""The recipe that stands for a search."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,28 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class EvaluationSet:
+    """Samples with the trained model's answers, and what is in them where somebody has said it."""
+
+    evidence: Evidence
+    truths: Sequence[Truth] | None = None
+
+    @property
+    def count(self) -> int:
+        """How many samples there are."""
+        return len(self.evidence.samples.names)
+
+
+EvaluationSets = tuple[EvaluationSet, EvaluationSet]
+"""What a search compares candidates with, and what it confirms the winner with: samples that are not calibrated on."""
+
+
+@dataclass(frozen=True)
 class FloatModel:
     """What the first stage leaves: a tidy float TFLite model, and the trained model's own answers.
 
-    ``size`` is the source's in bytes, ``sha256`` its digest; of a function that makes a model, the exported one's.
+    ``size`` is the source's in bytes, ``sha256`` its digest; of a function that makes a model, those of the exported
+    one. ``sets`` are for a search only.
     """
 
     facts: SourceFacts
@@ -45,6 +69,7 @@ class FloatModel:
     evidence: Evidence
     sha256: str
     size: int
+    sets: EvaluationSets | None = None
 
 
 def make_float_model(request: ConvertRequest, folder: Path, events: Events, *, takes_bytes: bool) -> FloatModel:
@@ -66,7 +91,10 @@ def make_float_model(request: ConvertRequest, folder: Path, events: Events, *, t
         facts = _open(worker, request, events)
         plan = plan_conversion(facts, request, takes_bytes=takes_bytes)
         samples = _samples(request, facts, plan, folder, events)
-        evidence = _evidence(worker, samples, plan, folder, events)
+        sets = None
+        if request.recipe == AUTO:
+            samples, sets = _split(worker, request, samples, plan, folder, events)
+        evidence = _evidence(worker, samples, plan, folder / "calibration", events)
         events(Step("convert to float32 TFLite"))
         worker.call(ExportFloat(str(exported), plan.export), Done, "convert to float32 TFLite")
     with open_worker(folder, events) as worker:
@@ -76,7 +104,7 @@ def make_float_model(request: ConvertRequest, folder: Path, events: Events, *, t
         worker.call(tidy, Done, "read the float32 model")
     exists = request.source.exists()
     digest, size = digest_of(request.source if exists else tidied)
-    return FloatModel(facts, plan, tidied, evidence, digest, size)
+    return FloatModel(facts, plan, tidied, evidence, digest, size, sets)
 
 
 def digest_of(source: Path) -> tuple[str, int]:
@@ -106,11 +134,25 @@ def _samples(
         events(Notice("no --calibration folder: the result is compared on generated pictures only", "warning"))
         return generate_samples(prep, request.seed, target)
     events(Step(f"prepare pictures of {request.calibration}"))
-    return collect_samples(request.calibration, prep, request.samples, request.seed, target, events)
+    count = request.samples + 2 * MOST if request.recipe == AUTO else request.samples
+    return collect_samples(request.calibration, prep, count, request.seed, target, events)
+
+
+def _split(
+    worker: Worker, request: ConvertRequest, samples: Samples, plan: ConversionPlan, folder: Path, events: Events
+) -> tuple[Samples, EvaluationSets]:
+    """Split the samples: those that calibrate, and the two sets of a search."""
+    split = plan_split([str(Path(name).parent) for name in samples.names], request.samples)
+    evaluation, held_out = (
+        EvaluationSet(_evidence(worker, subset(samples, rows, folder / f"{name}.npy"), plan, folder / name, events))
+        for name, rows in (("evaluation", split.evaluation), ("held-out", split.held_out))
+    )
+    return subset(samples, split.calibration, folder / "calibrating.npy"), (evaluation, held_out)
 
 
 def _evidence(worker: Worker, samples: Samples, plan: ConversionPlan, folder: Path, events: Events) -> Evidence:
     events(Step(f"run the trained model on {len(samples.names)} samples"))
+    folder.mkdir()
     run = RunSource(tuple(str(path) for path in samples.paths), plan.source_prep, str(folder))
     outputs = worker.call(run, Outputs, "run the trained model")
     return Evidence(samples, [open_array(Path(outputs.files[index])) for index in plan.order])

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-import re
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from converters.interface import ConversionResult, ConvertRequest, ParityReport, PrepOptions, TaskOptions
-from device_runtime.errors import UsageError
-from edgekit.cli.options import merge, prep_options, task_options
+from edgekit.cli.options import merge, prep_options, search_options, source_options, task_options
 from edgekit.cli.output import answer, answer_json, progress, size, table
 
 if TYPE_CHECKING:
+    from converters.interface import SearchReport
+    from device_runtime.contract.events import Events
     from edgekit.project.config import Project
+
+_RUNTIMES = ("litert", "tflite-runtime")
 
 
 @click.command()
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write.  [default: MODEL.tflite]")
-@click.option("--recipe", help="float32, float16, dynamic-int8 or static-int8.  [default: static-int8]")
+@click.option(
+    "--recipe", help="A name or formula (edgekit recipes), a .toml file, or auto to search.  [default: static-int8]"
+)
 @click.option("--calibration", type=click.Path(path_type=Path), help="Folder of pictures like those it will see.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Label file, one name per line.")
 @click.option("--samples", type=click.IntRange(min=1), help="How many of the pictures to use.  [default: 100]")
 @click.option("--seed", type=click.IntRange(min=0), help="Which pictures are chosen.  [default: 0]")
-@click.option("--input-size", metavar="HEIGHTxWIDTH", help="Size of a model that leaves it open.")
+@click.option("--runtime", type=click.Choice([*_RUNTIMES, "both"]), help="Where it has to run.  [default: litert]")
+@click.option("--float-io", is_flag=True, default=None, help="Float inputs and outputs around an integer model.")
+@click.option(
+    "--keep-float", multiple=True, metavar="PATTERN", help="Operator or layer that stays float, as HARD_SWISH or head*."
+)
+@search_options
+@source_options
 @prep_options
 @task_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -37,38 +48,70 @@ def command(
     labels: Path | None,
     samples: int | None,
     seed: int | None,
-    input_size: str | None,
+    runtime: str | None,
+    keep_float: tuple[str, ...],
+    search: dict[str, Any],
+    source: dict[str, Any],
     prep: PrepOptions,
     task: TaskOptions,
     *,
+    float_io: bool | None,
     as_json: bool,
 ) -> None:
-    """Quantise MODEL (.keras or .h5; by default the project's) to TFLite, and prove the result.
+    """Quantise MODEL (by default the project's) to TFLite, and prove the result.
 
-    The trained model and the file to be written are run on the same pictures. A result that is not the trained model
-    any more is refused, and nothing is written. Beside the model, a JSON file describes it for every other command.
+    MODEL is a .keras, .h5, .onnx, .pt2 or .tflite file, a SavedModel folder, or module:function. It and the file to be
+    written are run on the same pictures, on every runtime that is named. A result that is not the trained model any
+    more is refused, and nothing is written. Beside the model, a JSON file describes it for every other command.
 
     \b
     edgekit convert
     edgekit convert model.keras --calibration photos/ --labels labels.txt --normalise -1..1
+    edgekit convert model.onnx --calibration photos/ --normalise 0..1 --recipe auto --max-drop 1.0
     """  # noqa: D301 - click wants the control character, which keeps lines as they are
     from converters import convert  # noqa: PLC0415 - imports nothing heavy before it is called
+    from converters.errors import BudgetMissedError  # noqa: PLC0415 - as above
     from edgekit.project.config import load_project  # noqa: PLC0415 - only without MODEL
 
     project = load_project(Path.cwd()) if model is None else None
     if project is None:
         assert model is not None  # noqa: S101 - load_project raises when there is no project
-        request = ConvertRequest(model, output or model.with_suffix(".tflite"), prep=prep, task=task)
+        request = ConvertRequest(model, output or _default_output(model), prep=prep, task=task)
     else:
         request = _project_request(project, output, prep, task)
-    given = {"recipe": recipe, "calibration": calibration, "labels": labels, "samples": samples, "seed": seed}
-    request = _with(request, **given, input_size=_parse_size(input_size))
+    request = _with(
+        request,
+        recipe=recipe,
+        calibration=calibration,
+        labels=labels,
+        samples=samples,
+        seed=seed,
+        runtimes=None if runtime is None else _RUNTIMES if runtime == "both" else (runtime,),
+        float_io=float_io,
+        keep_float=keep_float or None,
+        search=dataclasses.replace(request.search, **search),
+        **source,
+    )
     with progress() as events:
-        result = convert(request, events)
+        try:
+            result = convert(request, events)
+        except BudgetMissedError as error:
+            _write_reports(request.output, error.report, events)
+            raise
+        _write_reports(request.output, result.search, events)
     if as_json:
         answer_json(_document(result))
     else:
         _show(result, in_project=project is not None)
+
+
+def _default_output(model: Path) -> Path:
+    """Return where a model goes: beside a file or folder, or into the current folder for a function's."""
+    if ":" in model.name:
+        return Path(model.name.partition(":")[2]).with_suffix(".tflite")
+    return (
+        model.with_name(f"{model.stem}-checked.tflite") if model.suffix == ".tflite" else model.with_suffix(".tflite")
+    )
 
 
 def _project_request(project: Project, output: Path | None, prep: PrepOptions, task: TaskOptions) -> ConvertRequest:
@@ -88,20 +131,26 @@ def _project_request(project: Project, output: Path | None, prep: PrepOptions, t
         project.labels,
         merge(prep, project.file.prep.options()),
         merge(task, project.file.task),
+        runtimes=project.file.model.runtimes,
+        search=project.search,
     )
 
 
-def _with(request: ConvertRequest, **given: object) -> ConvertRequest:
-    return ConvertRequest(**{**vars(request), **{name: value for name, value in given.items() if value is not None}})
+def _with(request: ConvertRequest, **given: Any) -> ConvertRequest:
+    return dataclasses.replace(request, **{name: value for name, value in given.items() if value is not None})
 
 
-def _parse_size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    found = re.fullmatch(r"([1-9]\d{0,4})[x×]([1-9]\d{0,4})", text)
-    if found is None:
-        raise UsageError(f'--input-size: expected HEIGHTxWIDTH in pixels, got "{text}"', hint="--input-size 96x96")
-    return int(found[1]), int(found[2])
+def _write_reports(output: Path, report: SearchReport | None, events: Events) -> None:
+    """Write all that a search tried beside the model: ``MODEL.search.json`` and ``MODEL.search.html``."""
+    if report is None:
+        return
+    from device_runtime.contract.decode import dumps  # noqa: PLC0415 - only after a search
+    from device_runtime.contract.events import Notice  # noqa: PLC0415
+    from device_runtime.files import write_text  # noqa: PLC0415
+
+    target = output.with_suffix(".search.json")
+    write_text(target, dumps(report))
+    events(Notice(f"all that was tried: {target}"))
 
 
 def _document(result: ConversionResult) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from converters.interface import PrepOptions, TaskOptions
+from converters.interface import METRICS, OBJECTIVES, PrepOptions, TaskOptions
 from converters.normalise import FORMS, Normalisation, parse_normalise
 from device_runtime.contract.model import TASK_DECODERS, BoxFormat, Colour, Interpolation, Resize
+from device_runtime.errors import UsageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -97,6 +99,80 @@ _ENGINE = (
         help="CPU threads for one inference.  [default: the project's or bundle's, or 1]",
     ),
 )
+
+
+_SOURCE = (
+    click.option("--input-size", metavar="HEIGHTxWIDTH", help="Size of an image model that leaves it open."),
+    click.option(
+        "--input-shape",
+        "input_shapes",
+        multiple=True,
+        metavar="1xNx…",
+        help="Whole shape of an input that is left open, or of a function's example input; one for each input.",
+    ),
+    click.option("--signature", help="Which signature of a SavedModel.  [default: serving_default, or the only one]"),
+)
+
+_SEARCH = (
+    click.option(
+        "--max-drop", type=click.FloatRange(0, 100), help="With --recipe auto: points that may be lost.  [default: 1.0]"
+    ),
+    click.option(
+        "--metric", type=click.Choice(METRICS), help="What the points are of.  [default: by labels, or agreement]"
+    ),
+    click.option("--optimize", type=click.Choice(OBJECTIVES), help="What is to be small.  [default: latency]"),
+    click.option("--evaluation", type=click.Path(path_type=Path), help="Labelled data set to compare candidates with."),
+    click.option("--max-size", metavar="SIZE", help="Largest file that may be chosen, as 500KB or 4MB."),
+    click.option(
+        "--candidates", multiple=True, metavar="PATTERN", help="Recipes to try, as static-*; several are allowed."
+    ),
+)
+
+
+def source_options(function: Callable[P, R]) -> Callable[..., R]:
+    """Add what a source may not say itself; the command gets ``source: dict`` with fields of ``ConvertRequest``."""
+
+    @functools.wraps(function)
+    def command(*args: Any, **values: Any) -> R:
+        size, shapes = values.pop("input_size"), values.pop("input_shapes")
+        sides = None if size is None else _sides(size, "--input-size", 2, "HEIGHTxWIDTH in pixels", "96x96")
+        values["source"] = {
+            "input_size": sides,
+            "input_shapes": tuple(_sides(each, "--input-shape", 0, "sizes", "1x40x80") for each in shapes) or None,
+            "signature": values.pop("signature"),
+        }
+        return function(*args, **values)
+
+    return _with(command, _SOURCE)
+
+
+def search_options(function: Callable[P, R]) -> Callable[..., R]:
+    """Add the options of a search; the command gets ``search: dict`` of those fields of ``SearchOptions`` given."""
+
+    @functools.wraps(function)
+    def command(*args: Any, **values: Any) -> R:
+        limit = values.pop("max_size")
+        given = {name: values.pop(name) for name in ("max_drop", "metric", "optimize", "evaluation", "candidates")}
+        given["max_bytes"] = None if limit is None else parse_bytes(limit, "--max-size")
+        values["search"] = {name: value for name, value in given.items() if value not in (None, ())}
+        return function(*args, **values)
+
+    return _with(command, _SEARCH)
+
+
+def parse_bytes(text: str, where: str) -> int:
+    """Return a number of bytes from ``500KB``, ``4MB`` or a plain number. Raises UsageError naming ``where``."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)B?", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise UsageError(f'{where}: expected a size, got "{text}"', hint=f"{where} 500KB, or {where} 4MB")
+    return int(float(found[1]) * {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}[found[2].lower()])
+
+
+def _sides(text: str, where: str, count: int, what: str, example: str) -> tuple[int, ...]:
+    parts = re.split("[x×]", text)
+    if not all(re.fullmatch(r"[1-9]\d{0,8}", part) for part in parts) or (count and len(parts) != count):
+        raise UsageError(f'{where}: expected {what}, got "{text}"', hint=f"{where} {example}")
+    return tuple(int(part) for part in parts)
 
 
 def prep_options(function: Callable[P, R]) -> Callable[..., R]:

@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from converters.interface import PrepOptions, TaskOptions
+from converters.interface import PrepOptions, SearchOptions, TaskOptions
 from device_runtime.contract.decode import decode
 from device_runtime.contract.manifest import ServiceSpec
 from device_runtime.contract.model import Colour, Interpolation, Resize
@@ -29,10 +29,23 @@ class ModelTable:
     """``[model]``: the trained model and how to quantise it. Paths are relative to the file."""
 
     source: str
-    recipe: str = "static-int8"
+    recipe: str | None = None
     calibration: str | None = None
     labels: str | None = None
     output: str | None = None
+    runtimes: tuple[str, ...] = ("litert",)
+
+
+@dataclass(frozen=True)
+class SearchTable:
+    """``[search]``: the budget of ``recipe = "auto"``; see ``converters.interface.SearchOptions``."""
+
+    max_drop: float = 1.0
+    metric: str | None = None
+    optimize: str = "latency"
+    evaluation: str | None = None
+    max_bytes: int = 0
+    candidates: tuple[str, ...] = ("*",)
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,7 @@ class ProjectFile:
     model: ModelTable
     prep: PrepTable = field(default_factory=PrepTable)
     task: TaskOptions = field(default_factory=TaskOptions)
+    search: SearchTable = field(default_factory=SearchTable)
     bundle: BundleTable = field(default_factory=BundleTable)
     service: ServiceSpec = field(default_factory=ServiceSpec)
     demo: DemoTable = field(default_factory=DemoTable)
@@ -114,6 +128,17 @@ class Project:
     def labels(self) -> Path | None:
         """The label file."""
         return self.folder / self.file.model.labels if self.file.model.labels else None
+
+    @property
+    def search(self) -> SearchOptions:
+        """The budget of a search. Raises BadFileError for one that cannot be."""
+        table = self.file.search
+        try:
+            return SearchOptions(
+                **{**vars(table), "evaluation": self.folder / table.evaluation if table.evaluation else None}
+            )
+        except ValueError as error:
+            raise BadFileError(f"{self.path}: search: {error}") from error
 
     @property
     def bundle(self) -> Path:
