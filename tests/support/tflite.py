@@ -74,6 +74,36 @@ def constant_model(path: Path, outputs, size=(8, 8), dtype="uint8", scale=1 / 25
     return TensorSpec("image", (1, height, width, 3), dtype, in_scale, zero_point), tuple(specs)
 
 
+def segmenter_model(path: Path, ids, labels=(), size=(8, 8), resize=Resize.STRETCH):
+    """Write a segmenter that always answers the class map ``ids`` (h, w)."""
+    image, outputs = constant_model(path, [("ids", np.asarray(ids, np.int32)[None], 0.0, 0)], size)
+    prep = ImagePrep(size[0], size[1], resize=resize, mean=(0.0,), std=(255.0,))
+    spec = ModelSpec(path.stem, TaskSpec("segmentation", "class-map"), prep, (image,), outputs, tuple(labels))
+    path.with_suffix(".json").write_text(dumps(spec))
+    return spec
+
+
+def regressor_model(path: Path, numbers, labels=(), size=(8, 8)):
+    """Write a regressor that always answers ``numbers``."""
+    image, outputs = constant_model(path, [("out", np.asarray([numbers], np.float32), 0.0, 0)], size)
+    prep = ImagePrep(size[0], size[1], mean=(0.0,), std=(255.0,))
+    spec = ModelSpec(path.stem, TaskSpec("regression", "values"), prep, (image,), outputs, tuple(labels))
+    path.with_suffix(".json").write_text(dumps(spec))
+    return spec
+
+
+def tensor_model(path: Path):
+    """Write a model of two inputs that are no pictures: (1, 2) and (1, 2) float32; it answers their sum."""
+    tensors = [Tensor("left", (1, 2)), Tensor("right", (1, 2)), Tensor("sum", (1, 2))]
+    options = (schema.BuiltinOptions.AddOptions, schema.AddOptionsT())
+    path.write_bytes(build(Net(tensors, [Op("ADD", [0, 1], [2], options=options)], inputs=[0, 1])))
+    inputs = (TensorSpec("left", (1, 2), "float32"), TensorSpec("right", (1, 2), "float32"))
+    outputs = (TensorSpec("sum", (1, 2), "float32"),)
+    spec = ModelSpec(path.stem, TaskSpec("regression", "values"), None, inputs, outputs)
+    path.with_suffix(".json").write_text(dumps(spec))
+    return spec
+
+
 def detector_model(path: Path, boxes, scores, labels=(), size=(64, 48), **task):
     """Write a detector that always answers ``boxes`` (n, 4) fractions x1 y1 x2 y2 and ``scores`` (n, classes)."""
     boxes = np.asarray(boxes, np.float32)[None]

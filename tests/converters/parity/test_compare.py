@@ -21,6 +21,17 @@ def detector():
     return ModelSpec("m", task, ImagePrep(4, 4), (IMAGE,), outputs)
 
 
+def segmenter(shape=(1, 2, 2, 2), decoder="class-scores"):
+    outputs = (TensorSpec("map", shape, "float32"),)
+    return ModelSpec("m", TaskSpec("segmentation", decoder), ImagePrep(4, 4), (IMAGE,), outputs, ("sky", "cat"))
+
+
+def regressor(*shapes):
+    inputs = (TensorSpec("a", (1, 2), "float32"), TensorSpec("b", (1, 1), "float32"))
+    outputs = tuple(TensorSpec(f"out{index}", shape, "float32") for index, shape in enumerate(shapes))
+    return ModelSpec("m", TaskSpec("regression", "values"), None, inputs, outputs)
+
+
 def array(values):
     return np.array(values, np.float32)
 
@@ -68,6 +79,50 @@ def test_two_models_that_find_nothing_agree():
     report = compare([boxes, scores], [boxes, scores], detector(), ["a"])
     assert report.agreement == 1.0
     assert report.worst[0].source_says == "nothing"
+
+
+def test_maps_agree_by_their_mean_iou_over_all_samples():
+    sky, cat = [1, 0], [0, 1]
+    wanted = array([[[sky, sky], [sky, cat]], [[sky, sky], [sky, sky]]])
+    got = array([[[sky, sky], [cat, cat]], [[sky, sky], [sky, sky]]])
+    report = compare([wanted], [got], segmenter(), ["a", "b"])
+    assert report.agreement == pytest.approx((6 / 7 + 1 / 2) / 2)
+    worst = report.worst[0]
+    assert (worst.picture, worst.source_says, worst.converted_says) == ("a", "sky 75%, cat 25%", "sky 50%, cat 50%")
+
+
+def test_maps_of_ids_agree_whatever_classes_come_up():
+    report = compare(
+        [array([[[0, 7]], [[0, 0]]])], [array([[[0, 7]], [[0, 9]]])], segmenter((1, 1, 2), "class-map"), "ab"
+    )
+    assert report.agreement == pytest.approx((2 / 3 + 1 + 0) / 3)
+
+
+def test_values_agree_when_they_differ_by_little_of_their_spread():
+    wanted = array([[0.0], [50.0], [100.0], [100.0]])
+    report = compare([wanted], [wanted + array([[5.0], [-4.0], [5.1], [0.0]])], regressor((1, 1)), "abcd")
+    assert report.agreement == 0.75
+    worst = report.worst[0]
+    assert (worst.picture, worst.source_says, worst.converted_says) == ("c", "0 100", "0 105.1")
+    assert worst.error == pytest.approx(0.051)
+
+
+def test_each_value_is_held_against_its_own_spread():
+    wanted = [array([[0.0], [1.0]]), array([[[0.0, 5.0]], [[1000.0, 5.0]]])]
+    spec = regressor((1, 1), (1, 1, 2))
+    slight = [wanted[0], wanted[1] + array([[[40.0, 0]], [[-40.0, 0]]])]
+    assert compare(wanted, slight, spec, "ab").agreement == 1.0
+    grave = [wanted[0] + array([[0.2], [0.0]]), wanted[1]]
+    report = compare(wanted, grave, spec, "ab")
+    assert report.agreement == 0.5
+    assert report.worst[0].source_says == "0 0, 1 0, 2 5"
+
+
+@pytest.mark.parametrize(("constant", "near", "far"), [(20.0, 0.9, 1.1), (0.0, 0.04, 0.06)])
+def test_values_that_never_change_are_held_against_their_size(constant, near, far):
+    wanted = np.full((3, 1), constant, np.float32)
+    assert compare([wanted], [wanted + np.float32(near)], regressor((1, 1)), "abc").agreement == 1.0
+    assert compare([wanted], [wanted + np.float32(far)], regressor((1, 1)), "abc").agreement == 0.0
 
 
 def test_other_shapes_are_no_conversion_of_the_same_model():

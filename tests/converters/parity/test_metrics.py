@@ -2,10 +2,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn.metrics import confusion_matrix, jaccard_score
 
 from converters.parity.metrics import (
     DetectedPicture,
     mean_average_precision,
+    mean_iou,
+    overlap,
     per_class_accuracy,
     top_k_accuracy,
 )
@@ -154,3 +158,49 @@ def test_accuracy_per_class_leaves_out_classes_without_samples():
     scores = np.eye(3, dtype=np.float32)[[0, 1, 0]]
 
     assert per_class_accuracy(scores, np.array([0, 0, 0]), 3) == (pytest.approx(2 / 3), None, None)
+
+
+maps = hnp.arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.integers(0, 4))
+
+
+@given(maps, st.data())
+def test_mean_iou_is_the_mean_of_jaccard_indices_over_the_classes_that_occur(truth, data):
+    found = data.draw(hnp.arrays(np.uint8, truth.shape, elements=st.integers(0, 4)))
+    result = mean_iou(overlap(truth, found, 5))
+    present = sorted(set(truth.ravel()) | set(found.ravel()))
+    assert result.mean == pytest.approx(jaccard_score(truth.ravel(), found.ravel(), labels=present, average="macro"))
+    shares = jaccard_score(truth.ravel(), found.ravel(), labels=present, average=None, zero_division=0)
+    assert [result.per_class[index] for index in present] == pytest.approx(shares.tolist())
+    assert [index for index, share in enumerate(result.per_class) if share is not None] == present
+
+
+@given(maps, st.data())
+def test_what_is_counted_are_the_margins_of_the_confusion_matrix(truth, data):
+    found = data.draw(hnp.arrays(np.uint8, truth.shape, elements=st.integers(0, 4)))
+    matrix = confusion_matrix(truth.ravel(), found.ravel(), labels=range(5))
+    counted = overlap(truth, found, 5)
+    np.testing.assert_array_equal(counted, [np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)])
+
+
+@given(st.lists(maps, min_size=2, max_size=3))
+def test_all_pixels_of_all_pictures_count_alike(pictures):
+    flat = np.concatenate([each.ravel() for each in pictures])
+    shifted = (flat + 1) % 5
+    parts = sum(overlap(each, (each + 1) % 5, 5) for each in pictures)
+    np.testing.assert_array_equal(parts, overlap(flat, shifted, 5))
+
+
+def test_pixels_without_a_true_class_do_not_count():
+    truth = np.array([0, 255, 1, 255], np.uint8)
+    assert mean_iou(overlap(truth, np.array([0, 1, 1, 99], np.uint8), 2)).mean == 1.0
+    with pytest.raises(ValueError, match="expected class ids 0–1, got 0–255"):
+        overlap(truth, truth, 2, ignore=None)
+
+
+def test_maps_that_cannot_be_compared_are_refused():
+    with pytest.raises(ValueError, match="expected maps of one shape"):
+        overlap(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), 2)
+    with pytest.raises(ValueError, match="expected class ids 0–1, got 2–2"):
+        overlap(np.zeros(1, np.uint8), np.full(1, 2, np.uint8), 2)
+    with pytest.raises(ValueError, match="at least one pixel"):
+        mean_iou(overlap(np.full(3, 255, np.uint8), np.zeros(3, np.uint8), 2))

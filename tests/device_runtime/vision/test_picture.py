@@ -6,7 +6,7 @@ from PIL import Image
 
 from device_runtime.contract.model import Colour
 from device_runtime.errors import BadFileError
-from device_runtime.vision.picture import list_pictures, read_picture
+from device_runtime.vision.picture import list_pictures, read_mask, read_picture
 
 _RED = (200, 30, 40)
 
@@ -103,3 +103,28 @@ def test_pictures_are_listed_sorted_without_hidden_ones(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     assert list_pictures(tmp_path) == [tmp_path / "a/1.jpg", tmp_path / "b/2.PNG"]
+
+
+def test_a_mask_holds_ids_whatever_their_colours_are(tmp_path):
+    ids = np.array([[0, 3], [255, 20]], np.uint8)
+    for mode, name in (("L", "grey.png"), ("L", "grey.bmp"), ("P", "palette.png"), ("P", "palette.bmp")):
+        image = Image.fromarray(ids)
+        if mode == "P":
+            image.putpalette([value for index in range(256) for value in (255 - index, index // 2, 7)])
+        image.save(tmp_path / name)
+        mask = read_mask(tmp_path / name)
+        assert mask.tolist() == ids.tolist()
+        assert mask.dtype == np.uint8
+
+
+def test_a_mask_of_many_classes_has_sixteen_bits(tmp_path):
+    Image.fromarray(np.array([[0, 256, 65535]], np.uint16)).save(tmp_path / "m.png")
+    assert read_mask(tmp_path / "m.png").tolist() == [[0, 256, 65535]]
+
+
+def test_a_mask_of_colours_is_refused(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "m.png")
+    with pytest.raises(BadFileError, match=r"m\.png: expected a mask of class ids, .* got mode RGB"):
+        read_mask(tmp_path / "m.png")
+    with pytest.raises(BadFileError, match="no such picture"):
+        read_mask(tmp_path / "none.png")

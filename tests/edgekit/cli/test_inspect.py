@@ -5,6 +5,7 @@ from converters.interface import PrepOptions, TaskOptions
 from device_runtime.contract.decode import dumps
 from device_runtime.contract.manifest import BlobRef
 from tests.support.conversions import trained
+from tests.support.tflite import tensor_model
 from tests.support.tiny_tflite import Net, Op, Tensor, build, classifier
 
 __all__ = ["trained"]
@@ -87,3 +88,11 @@ def test_a_damaged_or_foreign_file_is_an_error(edgekit, tmp_path, name, content,
     answer = edgekit("inspect", path, "--json")
     assert answer.code == 3
     assert says in answer.json["error"]["message"]
+
+
+def test_a_model_that_takes_tensors_is_shown_as_such(edgekit, tmp_path):
+    tensor_model(tmp_path / "t.tflite")
+    out = edgekit.ok("inspect", "t.tflite").out
+    assert "input: tensors, no picture" in out
+    assert "task: regression, values" in out
+    assert edgekit.ok("inspect", "t.tflite", "--json").json["spec"]["prep"] is None
