@@ -138,13 +138,14 @@ def unconvertible(where: str, error: Exception) -> ConversionError:
     text = str(error)
     foreign = re.findall(r"'?tf\.(\w+)'? op is neither a custom op nor a flex op", text)
     foreign += re.findall(r"\bFlex([A-Z]\w+)", text)
-    if foreign:
-        return _lacking(where, foreign)
-    if re.search(r"f64|double|float64", text):
+    if re.search(r"\bf64\b|xf64>|float64", text):
+        at = f", as in {', '.join(sorted(set(foreign)))}" if foreign else ""
         return ConversionError(
-            f"{where}: it computes in float64, for which TFLite has no operators: {first_sentence(error)}",
+            f"{where}: it computes in float64{at}, for which TFLite has no operators",
             hint="build the model with float32 and save it again",
         )
+    if foreign:
+        return _lacking(where, foreign)
     return ConversionError(f"{where}: TensorFlow's converter failed: {first_sentence(error)}")
 
 

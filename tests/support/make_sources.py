@@ -108,9 +108,8 @@ def save_legacy(folder):
 
 
 class Model(tf.Module):
-    def __init__(self, folder):
+    def __init__(self):
         super().__init__()
-        self._folder = str(folder)
         self.weights = tf.Variable(np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32), name="weights")
 
     @tf.function(input_signature=[tf.TensorSpec((None, 8), name="numbers")])
@@ -143,22 +142,30 @@ class Model(tf.Module):
     def constant(self):
         return {"weights": self.weights + 0.0}
 
-    @tf.function(input_signature=[tf.TensorSpec((None, 8), name="numbers")])
-    def writes(self, numbers):
-        tf.io.write_file(self._folder + "/written-by-a-model", "here")
-        return {"sums": numbers @ self.weights}
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 8), name="numbers")])
-    def calls(self, numbers):
-        return {"sums": tf.ensure_shape(tf.py_function(lambda value: value, [numbers], tf.float32), (None, 8))}
-
     @tf.function(input_signature=[tf.TensorSpec((None, 3, 3), name="matrices")])
     def lacking(self, matrices):
-        return {"roots": tf.linalg.cholesky(matrices)}
+        return {"roots": tf.linalg.cholesky(tf.matmul(matrices, matrices, transpose_b=True) + tf.eye(3))}
 
     @tf.function(input_signature=[tf.TensorSpec(None, name="anything")])
     def shapeless(self, anything):
         return {"sums": tf.reshape(anything, (-1, 8)) @ self.weights}
+
+
+class Writing(tf.Module):
+    def __init__(self, folder):
+        super().__init__()
+        self._folder = str(folder)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 8), name="numbers")])
+    def writes(self, numbers):
+        tf.io.write_file(self._folder + "/written-by-a-model", "here")
+        return {"sums": numbers}
+
+
+class Calling(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec((None, 8), name="numbers")])
+    def calls(self, numbers):
+        return {"sums": tf.ensure_shape(tf.py_function(lambda value: value, [numbers], tf.float32), (None, 8))}
 
 
 def save_folders(folder):
@@ -167,10 +174,13 @@ def save_folders(folder):
     image_model(keras, lambda image: image).export(folder / "exported", **export)
     two_inputs(keras, named=True).export(folder / "exported-two", **export)
 
-    model = Model(folder)
-    for name in ("picture", "ids", "wide", "inner_wide", "constant", "writes", "calls", "lacking", "shapeless"):
+    model = Model()
+    for name in ("picture", "ids", "wide", "inner_wide", "constant", "lacking", "shapeless"):
         function = getattr(model, name)
         tf.saved_model.save(model, folder / name, signatures={"serving_default": function.get_concrete_function()})
+    writing, calling = Writing(folder), Calling()
+    tf.saved_model.save(writing, folder / "writes", signatures=writing.writes)
+    tf.saved_model.save(calling, folder / "calls", signatures=calling.calls)
     both = {"scores": model.scores.get_concrete_function(), "sums": model.sums.get_concrete_function()}
     tf.saved_model.save(model, folder / "several", signatures=both)
     tf.saved_model.save(model, folder / "only", signatures={"sums": both["sums"]})
