@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from converters.backends.interface import ExportPlan, SourceFacts, SourceOptions
+from converters.interface import LayerError
 from converters.recipe import QuantRecipe
 from device_runtime.contract.model import ImagePrep, ModelSpec, TensorSpec
 
@@ -117,6 +118,29 @@ class TimeModels:
 
 
 @dataclass(frozen=True)
+class MeasureSensitivity:
+    """Quantise each operator of a tidy float model alone, and tell how much its outputs suffer.
+
+    The first ``limit`` samples (0: all) are as in ``RunSource``; ``ranges`` as in ``Quantise``. Answer:
+    ``Sensitivities``.
+    """
+
+    model: str
+    recipe: QuantRecipe
+    ranges: str
+    samples: tuple[str, ...]
+    prep: ImagePrep | None
+    limit: int = 8
+
+
+@dataclass(frozen=True)
+class Sensitivities:
+    """What each operator costs alone, at the model's outputs, the worst first; ``name`` is its output tensor."""
+
+    layers: tuple[LayerError, ...]
+
+
+@dataclass(frozen=True)
 class Timings:
     """The median of an invocation in ms, of each model."""
 
@@ -140,8 +164,19 @@ class Done:
     tools: dict[str, str] = field(default_factory=dict)
 
 
-Job = OpenSource | RunSource | ExportFloat | Tidy | Calibrate | Quantise | Finish | RunModel | TimeModels
-Answer = SourceFacts | Outputs | Timings | Done
+Job = (
+    OpenSource
+    | RunSource
+    | ExportFloat
+    | Tidy
+    | Calibrate
+    | Quantise
+    | Finish
+    | RunModel
+    | TimeModels
+    | MeasureSensitivity
+)
+Answer = SourceFacts | Outputs | Timings | Sensitivities | Done
 JOBS: dict[str, type[Job]] = {
     "open": OpenSource,
     "run-source": RunSource,
@@ -152,4 +187,5 @@ JOBS: dict[str, type[Job]] = {
     "finish": Finish,
     "run-model": RunModel,
     "time": TimeModels,
+    "measure-sensitivity": MeasureSensitivity,
 }

@@ -15,8 +15,6 @@ _SCOPE_LENGTH = 10_000
 def kept_scopes(info: TfliteInfo, patterns: tuple[str, ...]) -> tuple[str, ...]:
     """Return the scopes, as litert-quantizer has them, of the operators that stay float.
 
-    Those of inner graphs (the bodies of loops and branches) stay float as well: no ranges are measured in there.
-
     Args:
         info: the float model.
         patterns: an operator's name (``HARD_SWISH``), or a layer's output tensor, with ``*`` and ``?``. A tensor that
@@ -36,8 +34,18 @@ def kept_scopes(info: TfliteInfo, patterns: tuple[str, ...]) -> tuple[str, ...]:
                 hint=suggestion(pattern, known),
             )
         kept |= dict.fromkeys(found)
+    return tuple(kept)
+
+
+def inner_scopes(info: TfliteInfo) -> tuple[str, ...]:
+    """Return the scopes of all that is in inner graphs, the bodies of loops and branches: no ranges are measured there.
+
+    What a graph is given and gives counts as operators of its own.
+    """
+    kept: dict[str, None] = {}
     for graph in info.subgraphs[1:]:
         kept |= dict.fromkeys(scope_of(operator, graph) for operator in graph.operators)
+        kept |= dict.fromkeys(_scope(indices, graph) for indices in (graph.inputs, graph.outputs))
     return tuple(kept)
 
 
@@ -49,5 +57,8 @@ def means(pattern: str, operator: OperatorInfo, info: TfliteInfo) -> bool:
 
 def scope_of(operator: OperatorInfo, graph: SubgraphInfo) -> str:
     """Return what litert-quantizer calls an operator: its output tensors' names, each with a semicolon."""
-    indices = operator.outputs or operator.inputs
+    return _scope(operator.outputs or operator.inputs, graph)
+
+
+def _scope(indices: tuple[int, ...], graph: SubgraphInfo) -> str:
     return "".join(f"{graph.tensors[index].name};" for index in indices if index >= 0)[:_SCOPE_LENGTH]

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from litert_quantizer import qtyping, quantizer, recipe_manager
 
 from converters.byte_input import take_bytes
 from converters.errors import ConversionError
 from converters.jobs import Done, InputEncoding, Quantise
-from converters.kept_float import kept_scopes
+from converters.kept_float import inner_scopes, kept_scopes
 from converters.op_versions import needed_version
 from converters.ranges import Ranges, read_ranges, whole
 from converters.recipe import QuantRecipe
@@ -25,6 +26,7 @@ from device_runtime.files import write_bytes
 _Operation = qtyping.TFLOperationName
 _GRANULARITY = {"tensor": qtyping.QuantGranularity.TENSORWISE, "channel": qtyping.QuantGranularity.CHANNELWISE}
 _BITS = {"int4": 4, "int8": 8, "int16": 16}
+_INTEGERS = (schema.TensorType.INT8, schema.TensorType.INT16)
 _FOUR_BITS = (_Operation.CONV_2D, _Operation.FULLY_CONNECTED)
 """What has int4 weights in an int4 recipe; all other operators have kernels for int8 only."""
 
@@ -43,6 +45,7 @@ def quantise(job: Quantise, events: Events) -> Done:
         ranges = read_ranges(Path(job.ranges)) if job.recipe.calibrates else None
         content = quantised(content, job.recipe, ranges, job.encoding)
     model = unpack(content)
+    _complete_outputs(model)
     if job.encoding is not None:
         take_bytes(model, job.encoding)
     write_bytes(Path(job.target), pack(with_versions(model, job.target)))
@@ -66,9 +69,12 @@ def quantised(
     """
     info = parse_tflite(content, "the float model")
     found = None if ranges is None else _with_input_range(whole(ranges), info, encoding)
-    plan = plan_of(recipe, kept_scopes(info, recipe.keep_float))
+    kept = kept_scopes(info, recipe.keep_float) + (inner_scopes(info) if recipe.calibrates else ())
+    plan = plan_of(recipe, kept)
     try:
-        result = quantizer.Quantizer(content, plan).quantize(found, enable_progress_report=False)
+        result = quantizer.Quantizer(content, plan).quantize(
+            found, enable_progress_bar=False, enable_progress_report=False
+        )
     except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
         raise ConversionError(
             f"recipe {recipe.name} cannot quantise this model: {error}",
@@ -77,29 +83,39 @@ def quantised(
     return bytes(result.quantized_model)
 
 
-def plan_of(recipe: QuantRecipe, kept: tuple[str, ...]) -> Any:
-    """Return a recipe as litert-quantizer takes it; ``kept`` are the scopes of operators that stay float.
+def plan_of(recipe: QuantRecipe, kept: tuple[str, ...], where: str = ".*") -> Any:
+    """Return a recipe as litert-quantizer takes it.
 
     Of the rules that match an operator the last one counts, unless the library has no kernel for it.
+
+    Args:
+        recipe: what to store how.
+        kept: the scopes of operators that stay float.
+        where: a regular expression of the scopes of those that do not.
     """
     manager = recipe_manager.RecipeManager()
     if recipe.weights == "float16":
         manager.add_weight_only_config(
-            ".*", _Operation.ALL_SUPPORTED, 16, algorithm_key=quantizer.AlgorithmName.FLOAT_CASTING
+            where, _Operation.ALL_SUPPORTED, 16, algorithm_key=quantizer.AlgorithmName.FLOAT_CASTING
         )
     else:
-        _add(manager, recipe, _Operation.ALL_SUPPORTED, 8)
-        _add(manager, recipe, _Operation.FULLY_CONNECTED, 8)
+        for operation in (_Operation.ALL_SUPPORTED, _Operation.FULLY_CONNECTED, _Operation.DEPTHWISE_CONV_2D):
+            _add(manager, where, recipe, operation, 8)
         if recipe.weights == "int4":
             for operation in _FOUR_BITS:
-                _add(manager, recipe, operation, 4)
+                _add(manager, where, recipe, operation, 4)
     leave = quantizer.AlgorithmName.NO_QUANTIZE
     if recipe.float_io:
         for operation in (_Operation.INPUT, _Operation.OUTPUT):
             manager.add_quantization_config(".*", operation, algorithm_key=leave)
     for scope in kept:
-        manager.add_quantization_config(f"^{re.escape(scope)}$", _Operation.ALL_SUPPORTED, algorithm_key=leave)
+        manager.add_quantization_config(exactly(scope), _Operation.ALL_SUPPORTED, algorithm_key=leave)
     return manager.get_quantization_recipe()
+
+
+def exactly(scope: str) -> str:
+    """Return a regular expression that matches one operator's scope."""
+    return f"^{re.escape(scope)}$"
 
 
 def with_versions(model: Any, where: str) -> Any:
@@ -112,15 +128,37 @@ def with_versions(model: Any, where: str) -> Any:
     return model
 
 
-def _add(manager: Any, recipe: QuantRecipe, operation: Any, bits: int) -> None:
+def _add(manager: Any, where: str, recipe: QuantRecipe, operation: Any, bits: int) -> None:
     dense = operation is _Operation.FULLY_CONNECTED
     granularity = _GRANULARITY[recipe.dense_granularity if dense else recipe.granularity]
     if recipe.calibrates:
-        manager.add_static_config(".*", operation, _BITS[recipe.activations], bits, granularity)
+        manager.add_static_config(where, operation, _BITS[recipe.activations], bits, granularity)
     elif recipe.weight_only:
-        manager.add_weight_only_config(".*", operation, bits, granularity)
+        manager.add_weight_only_config(where, operation, bits, granularity)
+    elif operation is _Operation.DEPTHWISE_CONV_2D:
+        # Hybrid kernels of both engines read one scale per channel, whatever is there: NaN, or noise, otherwise.
+        manager.add_dynamic_config(where, operation, bits, qtyping.QuantGranularity.CHANNELWISE)
     else:
-        manager.add_dynamic_config(".*", operation, bits, granularity)
+        manager.add_dynamic_config(where, operation, bits, granularity)
+
+
+def _complete_outputs(model: Any) -> None:
+    """Give an output that nothing reads the type of its operator's other outputs.
+
+    litert-quantizer leaves it float, and XNNPACK then refuses a SPLIT of int8 whose parts are not all used.
+    """
+    for graph in model.subgraphs:
+        read = {int(index) for operator in graph.operators for index in operator.inputs} | set(graph.outputs)
+        for operator in graph.operators:
+            outputs = [graph.tensors[index] for index in operator.outputs]
+            done = next((tensor for tensor in outputs if tensor.type in _INTEGERS and _scaled(tensor)), None)
+            for index, tensor in zip(operator.outputs, outputs, strict=True):
+                if done is not None and index not in read and tensor.type == schema.TensorType.FLOAT32:
+                    tensor.type, tensor.quantization = done.type, done.quantization
+
+
+def _scaled(tensor: Any) -> bool:
+    return tensor.quantization is not None and tensor.quantization.scale is not None
 
 
 def _with_input_range(ranges: Ranges, info: TfliteInfo, encoding: InputEncoding | None) -> Ranges:

@@ -124,9 +124,14 @@ class _Meter:
             self._interpreter.reset_all_variables()
             self._interpreter.invoke()
             for name, index in self._tensors.items():
-                self._widen(name, self._interpreter.tensor(index)())
+                self._widen(name, index)
 
-    def _widen(self, name: str, values: Tensor) -> None:
+    def _widen(self, name: str, index: int) -> None:
+        """Look at one tensor; no view of it may live on, or the interpreter refuses to run."""
+        try:
+            values = self._interpreter.tensor(index)()
+        except ValueError:
+            return  # the result of a loop has no memory of its own when nothing reads it
         low, high = _bounds(name, values)
         known = name in self.low
         self.low[name] = np.minimum(self.low[name], low) if known else low

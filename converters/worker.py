@@ -25,6 +25,7 @@ from converters.jobs import (
     ExportFloat,
     Finish,
     Job,
+    MeasureSensitivity,
     OpenSource,
     Quantise,
     RunModel,
@@ -44,6 +45,7 @@ _HANDLERS = {
     Finish: "converters.finish:finish",
     RunModel: "converters.model_runs:run_model",
     TimeModels: "converters.timing:time_models",
+    MeasureSensitivity: "converters.sensitivity:measure_sensitivity",
 }
 """What does the jobs that need no source: functions of a job and of who hears of its progress.
 

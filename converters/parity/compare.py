@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from converters.errors import ConversionError
 from converters.interface import OutputParity, ParityReport, WorstSample
-from converters.parity.agreement import Real, judge_of
+from converters.parity.agreement import judge_of
+from converters.parity.difference import Difference, cosine
 from converters.recipe import QuantRecipe
 from device_runtime.contract.model import ModelSpec
 from device_runtime.vision.frame import Tensor
 
-_MAX_SNR_DB = 200.0
 _WORST = 5
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """Running sums over the samples of one output, so that no output has to be in memory as a whole."""
-
-    signal: float = 0.0
-    error: float = 0.0
-    cosine: float = 0.0
-    worst_abs: float = 0.0
 
 
 def compare(
@@ -55,7 +44,7 @@ def compare(
                 f"got {list(got.shape[1:])}"
             )
     count = len(converted[0])
-    sums = [_Sums() for _ in spec.outputs]
+    sums = [Difference() for _ in spec.outputs]
     judge = judge_of(spec, source)
     samples = []
     for index in range(count):
@@ -63,13 +52,16 @@ def compare(
             (np.asarray(one[index], np.float64), np.asarray(two[index], np.float64))
             for one, two in zip(source, converted, strict=True)
         ]
-        sums = [_add(known, *pair) for known, pair in zip(sums, pairs, strict=True)]
+        sums = [known.plus(*pair) for known, pair in zip(sums, pairs, strict=True)]
         said = judge.add([pair[0] for pair in pairs], [pair[1] for pair in pairs])
         error = said.error
         if error is None:
-            error = 1.0 - _cosine(*(np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1)))
+            error = 1.0 - cosine(*(np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1)))
         samples.append(WorstSample(pictures[index], float(error), said.source_says, said.converted_says))
-    outputs = tuple(_output(tensor.name, known, count) for tensor, known in zip(spec.outputs, sums, strict=True))
+    outputs = tuple(
+        OutputParity(tensor.name, known.snr_db, known.cosine, known.worst_abs)
+        for tensor, known in zip(spec.outputs, sums, strict=True)
+    )
     worst = tuple(sorted(samples, key=lambda sample: (-sample.error, sample.picture))[:_WORST])
     return ParityReport(count, judge.agreement, outputs, worst, generated)
 
@@ -90,33 +82,3 @@ def require_parity(report: ParityReport, recipe: QuantRecipe, what: str) -> None
             f"pictures; most on {worst.picture}: {worst.source_says} became {worst.converted_says}",
             hint="check --normalise and that the pictures are like those of the training; or try: --recipe float16",
         )
-
-
-def _add(known: _Sums, wanted: Real, got: Real) -> _Sums:
-    difference = got - wanted
-    return _Sums(
-        known.signal + float(np.sum(wanted * wanted)),
-        known.error + float(np.sum(difference * difference)),
-        known.cosine + _cosine(wanted.ravel(), got.ravel()),
-        max(known.worst_abs, float(np.abs(difference).max(initial=0.0))),
-    )
-
-
-def _output(name: str, sums: _Sums, count: int) -> OutputParity:
-    return OutputParity(name, _snr_db(sums), sums.cosine / count, sums.worst_abs)
-
-
-def _snr_db(sums: _Sums) -> float:
-    if sums.error == 0.0:
-        return _MAX_SNR_DB
-    if sums.signal == 0.0:
-        return -_MAX_SNR_DB
-    return float(np.clip(10.0 * np.log10(sums.signal / sums.error), -_MAX_SNR_DB, _MAX_SNR_DB))
-
-
-def _cosine(one: Real, two: Real) -> float:
-    """Cosine of two flat vectors; two zero vectors are equal, a zero and another one are not."""
-    lengths = float(np.linalg.norm(one)) * float(np.linalg.norm(two))
-    if lengths == 0.0:
-        return float(not one.any() and not two.any())
-    return float(np.clip(one @ two / lengths, -1.0, 1.0))
