@@ -7,12 +7,11 @@ from tests.support.tiny_tflite import Net, Op, Tensor, build
 
 
 def needed(name, inputs, outputs):
-    """The version for tensors written as ``int8``, ``int8*4`` (four scales) or ``int8@0.5`` (a scale)."""
+    """The version for tensors written as ``int8``, ``int8*4`` (four scales), ``int8@0.5`` (a scale) or ``-`` (absent)."""
     tensors = [_tensor(text) for text in (*inputs, *outputs)]
     split = len(inputs)
-    operator = OperatorInfo(
-        name, 1, custom=False, inputs=tuple(range(split)), outputs=tuple(range(split, len(tensors)))
-    )
+    present = tuple(-1 if text == "-" else index for index, text in enumerate(inputs))
+    operator = OperatorInfo(name, 1, custom=False, inputs=present, outputs=tuple(range(split, len(tensors))))
     graph = SubgraphInfo("main", tuple(tensors), (operator,), (0,), (split,))
     return needed_version(operator, graph)
 
@@ -50,6 +49,39 @@ def _tensor(text):
         ("SPLIT", ["int32", "int8@0.1"], ["int8@0.1"], 2),
         ("TILE", ["int8@0.1", "int32"], ["int8@0.1"], 3),
         ("RESHAPE", ["int8@0.1", "int32"], ["int8@0.1"], 1),
+        # int4 weights
+        ("CONV_2D", ["int8@0.1", "int4*8", "int32"], ["int8@0.1"], 7),
+        ("DEPTHWISE_CONV_2D", ["int8@0.1", "int4*8", "int32"], ["int8@0.1"], 7),
+        ("FULLY_CONNECTED", ["int8@0.1", "int4*8", "int32"], ["int8@0.1"], 10),
+        ("FULLY_CONNECTED", ["int16@0.1", "int4*8", "int64"], ["int16@0.1"], 13),
+        ("DEQUANTIZE", ["int4*8"], ["float32"], 6),
+        ("EMBEDDING_LOOKUP", ["int32", "int4@0.1"], ["float32"], 4),
+        # int16 activations, int8 weights
+        ("CONV_2D", ["int16@0.1", "int8*8", "int64"], ["int16@0.1"], 1),
+        ("FULLY_CONNECTED", ["int16@0.1", "int8*8", "int64"], ["int16@0.1"], 1),
+        ("ADD", ["int16@0.1", "int16@0.1"], ["int16@0.1"], 3),
+        ("SUB", ["int16@0.1", "int16@0.1"], ["int16@0.1"], 5),
+        ("MUL", ["int16@2", "int16@2"], ["int16@1"], 4),
+        ("CONCATENATION", ["int16@0.1", "int16@0.1"], ["int16@0.1"], 3),
+        ("MAXIMUM", ["int16@0.1", "int16@0.1"], ["int16@0.1"], 4),
+        ("LEAKY_RELU", ["int16@0.1"], ["int16@0.1"], 2),
+        ("SPLIT", ["int32", "int16@0.1"], ["int16@0.1"], 4),
+        ("FILL", ["int32", "int16@0.1"], ["int16@0.1"], 3),
+        ("DEQUANTIZE", ["int16@0.1"], ["float32"], 3),
+        ("QUANTIZE", ["float32"], ["int16@0.1"], 2),
+        ("QUANTIZE", ["int8*8"], ["int8@0.1"], 3),
+        # recurrent layers: some of an LSTM's inputs may be absent
+        ("LSTM", ["float32", "-", "int8@0.1"], ["float32"], 3),
+        ("UNIDIRECTIONAL_SEQUENCE_LSTM", ["float32", "-", "int8@0.1"], ["float32"], 2),
+        ("UNIDIRECTIONAL_SEQUENCE_LSTM", ["float32", "int8@0.1", "float32"], ["float32"], 1),
+        ("UNIDIRECTIONAL_SEQUENCE_LSTM", ["int16@0.1", "-", "int8@0.1"], ["int16@0.1"], 5),
+        ("UNIDIRECTIONAL_SEQUENCE_LSTM", ["int8@0.1", "-", "int8@0.1"], ["int8@0.1"], 1),
+        ("BIDIRECTIONAL_SEQUENCE_LSTM", ["float32", "int8@0.1"], ["float32"], 2),
+        ("RNN", ["float32", "int8@0.1"], ["float32"], 2),
+        ("SVDF", ["float32", "int8@0.1"], ["float32"], 2),
+        ("SVDF", ["int8@0.1", "int8@0.1"], ["int8@0.1"], 3),
+        ("CAST", ["float16"], ["float32"], 5),
+        ("CAST", ["int4@0.1"], ["float32"], 6),
     ],
 )
 def test_the_types_of_its_tensors_tell_the_version(name, inputs, outputs, version):
