@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from converters.environments.catalog import ENVIRONMENTS
 from edgekit.cli.output import answer, answer_json, progress
 
 if TYPE_CHECKING:
@@ -17,21 +18,39 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Leave out what takes seconds (TensorFlow).")
+@click.option(
+    "--prepare",
+    "prepared",
+    type=click.Choice(tuple(ENVIRONMENTS)),
+    multiple=True,
+    help="Make this environment now, anew if it is there, and check it alone.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(*, quick: bool, as_json: bool) -> None:
-    """Check this machine: every package by using it, disk, cameras, clock. Nothing is changed.
+def command(*, quick: bool, prepared: tuple[str, ...], as_json: bool) -> None:
+    """Check this machine: every package by using it, disk, cameras, clock.
+
+    Nothing is changed, but what --prepare names: the environments in which ONNX and PyTorch models are read. They are
+    made when they are first needed; who will be without a network then makes them before.
 
     Exits with 0 when nothing failed, and with 1 otherwise; warnings do not count.
 
     \b
     edgekit doctor
     edgekit doctor --quick --json
+    edgekit doctor --prepare onnx --prepare torch
     """  # noqa: D301 - click wants the control character, which keeps lines as they are
-    from edgekit.doctor.host import host_checks  # noqa: PLC0415 - other commands start without it
+    from converters.environments.make import remake  # noqa: PLC0415 - other commands start without it
+    from edgekit.doctor.environments import environment_checks  # noqa: PLC0415
+    from edgekit.doctor.host import host_checks  # noqa: PLC0415
     from edgekit.doctor.interface import run_checks  # noqa: PLC0415
 
     with progress() as events:
-        report = run_checks(host_checks(Path.cwd(), quick=quick), events)
+        for name in prepared:
+            remake(ENVIRONMENTS[name], events)
+        checks = (
+            environment_checks(prepared) if prepared else (*host_checks(Path.cwd(), quick=quick), *environment_checks())
+        )
+        report = run_checks(checks, events)
     if as_json:
         answer_json(report)
     else:

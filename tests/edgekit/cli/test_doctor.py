@@ -47,3 +47,18 @@ def test_a_failure_is_still_one_json_document(edgekit):
 
 def test_unknown_options_are_refused(edgekit):
     assert edgekit("doctor", "--fast").code == 2
+
+
+def test_environments_are_listed_and_none_need_be_made(edgekit, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEKIT_ENVIRONMENTS", str(tmp_path / "environments"))
+    answer = edgekit.ok("doctor", "--quick")
+    lines = [line for line in answer.out.splitlines() if "  Environment " in line]
+    assert [line.split()[:3] for line in lines] == [["ok", "Environment", "onnx"], ["ok", "Environment", "torch"]]
+    assert all("not made yet" in line for line in lines)
+    assert list((tmp_path).glob("environments*")) == []
+
+
+def test_an_environment_that_nobody_knows_cannot_be_prepared(edgekit):
+    answer = edgekit("doctor", "--prepare", "caffe")
+    assert answer.code == 2
+    assert "onnx" in answer.err
