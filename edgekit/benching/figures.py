@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from device_runtime.contract.bench import LatencyStats
+from edgekit.reporting.axes import Tick, milliseconds, nice_step, percent, ticks
 
 Values = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
@@ -22,14 +23,6 @@ _LEAST_SPAN = 0.02
 
 _CLIP_HISTOGRAM, _CLIP_TIMELINE = 1.25, 1.6
 """An axis ends at this multiple of the 99.5th percentile when a few frames lie far above it; they are counted then."""
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A mark on an axis: ``at`` is 0–100 along it."""
-
-    at: float
-    label: str
 
 
 @dataclass(frozen=True)
@@ -96,32 +89,6 @@ class StageBar:
     value: str
 
 
-def milliseconds(value: float) -> str:
-    """Return a latency for people, with three significant digits: ``0.358``, ``12.4``, ``1230``."""
-    if value >= 100:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
-
-
-def nice_step(span: float, count: int) -> float:
-    """Return a step of 1, 2, 2.5 or 5 times a power of ten that divides ``span`` into at most ``count`` parts."""
-    raw = max(span, 1e-9) / count
-    power = 10.0 ** math.floor(math.log10(raw))
-    return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * (1 - 1e-9))
-
-
-def ticks(low: float, high: float, count: int) -> tuple[Tick, ...]:
-    """Return round marks from ``low`` to ``high``."""
-    step = nice_step(high - low, count)
-    power = math.floor(math.log10(step) + 1e-9)
-    digits = max(0, -power + (1 if math.isclose(step / 10.0**power, 2.5) else 0))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return tuple(
-        Tick(_percent(number * step - low, high - low), f"{number * step:,.{digits}f}")
-        for number in range(first, last + 1)
-    )
-
-
 def stage_bars(stages: dict[str, LatencyStats]) -> tuple[StageBar, ...]:
     """Return the bars of all stages on one scale that begins at 0."""
     longest = max(
@@ -129,10 +96,10 @@ def stage_bars(stages: dict[str, LatencyStats]) -> tuple[StageBar, ...]:
     )
 
     def length(value: float | None) -> float | None:
-        return None if value is None else _percent(value, longest)
+        return None if value is None else percent(value, longest)
 
     return tuple(
-        StageBar(name, _percent(stats.p50, longest), length(stats.p90), length(stats.p99), milliseconds(stats.p50))
+        StageBar(name, percent(stats.p50, longest), length(stats.p90), length(stats.p99), milliseconds(stats.p50))
         for name, stats in stages.items()
     )
 
@@ -151,16 +118,16 @@ def histogram(name: str, samples: Sequence[float], stats: LatencyStats) -> Histo
     tallest = max(1, int(counts.max()))
     bins = tuple(
         Bin(
-            _percent(left - low, high - low),
-            _percent(right - left, high - low),
-            _percent(int(count), tallest),
+            percent(left - low, high - low),
+            percent(right - left, high - low),
+            percent(int(count), tallest),
             f"{milliseconds(left)}–{milliseconds(right)} ms: {count} frames",
         )
         for left, right, count in zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True)
         if count
     )
     markers = tuple(
-        Marker(label, milliseconds(value), _percent(value - low, high - low) if value <= high else None)
+        Marker(label, milliseconds(value), percent(value - low, high - low) if value <= high else None)
         for label, value in (("p50", stats.p50), ("p90", stats.p90), ("p99", stats.p99))
         if value is not None
     )
@@ -185,7 +152,7 @@ def timeline(samples: dict[str, Sequence[float]], frames: int) -> Timeline:
         ticks(0, max(1, frames - 1), 6),
         ticks(0, high, 5),
         len(beyond),
-        tuple(sorted({round(_percent(float(at), max(1, count - 1)), 1) for at in beyond})),
+        tuple(sorted({round(percent(float(at), max(1, count - 1)), 1) for at in beyond})),
         milliseconds(float(everything.max())),
         summary,
     )
@@ -206,7 +173,7 @@ def _series(name: str, values: Values, high: float) -> Series:
 
 
 def _point(x: float, y: float, high: float) -> str:
-    return f"{x:.2f},{100 - min(100.0, _percent(y, high)):.2f}"
+    return f"{x:.2f},{100 - min(100.0, percent(y, high)):.2f}"
 
 
 def _end_of_axis(values: Values, factor: float) -> float:
@@ -220,7 +187,3 @@ def _bin_count(values: Values, low: float, high: float) -> int:
     quarter, three = np.percentile(values, [25, 75])
     width = 2 * float(three - quarter) / len(values) ** (1 / 3)
     return int(min(_MAX_BINS, max(_MIN_BINS, (high - low) / width))) if width > 0 else _MIN_BINS
-
-
-def _percent(part: float, whole: float) -> float:
-    return round(100 * part / whole, 3) if whole > 0 else 0.0

@@ -1,24 +1,19 @@
-"""The HTML report of a benchmark: one file that needs nothing else, for a screen, a phone or paper."""
+"""The HTML report of a benchmark."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from device_runtime import __version__
 from device_runtime.bench import SAMPLES_FOR_P90, SAMPLES_FOR_P99, WARMUP_FRAMES, WARMUP_S
 from device_runtime.contract.bench import BenchReport, LatencyStats, MachineState
 from device_runtime.contract.prediction import STAGES
-from device_runtime.errors import EdgeError
-from device_runtime.files import replacing
 from device_runtime.machine import decode_throttled
-from edgekit.benching.figures import Histogram, StageBar, Timeline, histogram, milliseconds, stage_bars, timeline
-from edgekit.benching.verdict import Verdict, judge
+from edgekit.benching.figures import Histogram, StageBar, Timeline, histogram, stage_bars, timeline
+from edgekit.benching.verdict import judge
+from edgekit.reporting.axes import memory, milliseconds
+from edgekit.reporting.page import Card, Headline, Verdict, count_of, render_page
 
 NOT_TOLD = "not told by this machine"
 UNKNOWN = "–"
@@ -55,24 +50,6 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Headline:
-    """One of the figures on top: ``details`` are smaller ones beside it."""
-
-    label: str
-    value: str
-    unit: str
-    details: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Card:
-    """A titled list of facts."""
-
-    title: str
-    facts: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
 class View:
     """Everything that the page shows, in its words."""
 
@@ -92,19 +69,13 @@ class View:
     source: str
     warmup_frames: int
     meanings: tuple[tuple[str, str], ...]
-    version: str
 
 
 def render(report: BenchReport) -> str:
     """Return the whole page as HTML. Whatever the report says is shown as text, never as markup."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(
+    return render_page(
+        _TEMPLATES,
+        "bench.html.j2",
         view=view_of(report),
         not_told=NOT_TOLD,
         warmup_frames=WARMUP_FRAMES,
@@ -112,19 +83,6 @@ def render(report: BenchReport) -> str:
         samples_for_p90=SAMPLES_FOR_P90,
         samples_for_p99=SAMPLES_FOR_P99,
     )
-
-
-@contextmanager
-def report_file(path: Path) -> Iterator[Path]:
-    """Reserve the place of a report before it is measured; yield where to write it.
-
-    Raises:
-        EdgeError: it cannot be written there.
-    """
-    if path.is_dir():
-        raise EdgeError(f"cannot write {path}: it is a folder", hint=f"name a file in it: --html {path / 'bench.html'}")
-    with replacing(path) as temporary:
-        yield temporary
 
 
 def view_of(report: BenchReport) -> View:
@@ -135,7 +93,7 @@ def view_of(report: BenchReport) -> View:
         title=report.model.name,
         subtitle=(
             report.before.board or report.before.cpu,
-            f"{report.engine.name} {report.engine.version}, {_count(report.engine.threads, 'thread')}",
+            f"{report.engine.name} {report.engine.version}, {count_of(report.engine.threads, 'thread')}",
             _moment(report.created),
         ),
         verdict=judge(report),
@@ -152,7 +110,6 @@ def view_of(report: BenchReport) -> View:
         source=report.source,
         warmup_frames=report.warmup_frames,
         meanings=tuple((stage, STAGE_MEANINGS.get(stage, "")) for stage in stages),
-        version=__version__,
     )
 
 
@@ -194,11 +151,6 @@ def waiting(report: BenchReport) -> str:
         else "because the next frame is read while the model works on the one before"
     )
     return f"{milliseconds(waited)} of the {milliseconds(total)} ms in total are waiting, {why}"
-
-
-def memory(count: int) -> str:
-    """Return a number of bytes in MB (powers of 1000), or KB where that says more."""
-    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} KB"
 
 
 def _in_order(report: BenchReport) -> dict[str, LatencyStats]:
@@ -304,10 +256,6 @@ def _throttling(state: MachineState) -> str:
     if not now and not since_boot:
         return f"none (0x{state.throttled:x})"
     return f"now: {', '.join(now) or 'none'}; since boot: {', '.join(since_boot) or 'none'} (0x{state.throttled:x})"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _moment(created: str) -> str:

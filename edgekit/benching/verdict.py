@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from device_runtime.contract.bench import BenchReport
 from device_runtime.machine import busy, throttling
-
-Kind = Literal["clean", "noted", "disturbed"]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What to think of a run.
-
-    ``disturbed``: the machine was slowed down, or others worked on it; ``noted``: there is something else to know;
-    ``clean``: nothing.
-    """
-
-    kind: Kind
-    title: str
-    explanation: str
+from edgekit.reporting.page import Verdict
 
 
 def judge(report: BenchReport) -> Verdict:
-    """Decide from what the machine told before and after the run."""
+    """Decide from what the machine told before and after the run.
+
+    ``disturbed``: the machine was slowed down, or others worked on it; ``noted``: there is something else to know.
+    """
     slowed = throttling(report.before, report.after)
     crowded = busy(report.before)
     if slowed or crowded:

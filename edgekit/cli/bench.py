@@ -53,9 +53,10 @@ def command(
     """  # noqa: D301 - click wants the control character, which keeps lines as they are
     from contextlib import ExitStack  # noqa: PLC0415 - with the runtime below: it takes 0.2 s to import
 
-    from edgekit.benching.report import render, report_file  # noqa: PLC0415
+    from edgekit.benching.report import render  # noqa: PLC0415
     from edgekit.benching.run import BenchCall, measure  # noqa: PLC0415
     from edgekit.project.locate import located_model  # noqa: PLC0415
+    from edgekit.reporting.page import report_file  # noqa: PLC0415
 
     with ExitStack() as stack:
         # First of all: nobody measures for a minute to learn that the report cannot be written.
@@ -77,8 +78,9 @@ def command(
 
 
 def _show(report: BenchReport, html: Path | None) -> None:
-    from edgekit.benching.report import memory, missing_percentiles, stage_rows, waiting  # noqa: PLC0415 - see above
+    from edgekit.benching.report import missing_percentiles, stage_rows, waiting  # noqa: PLC0415 - see above
     from edgekit.benching.verdict import judge  # noqa: PLC0415
+    from edgekit.reporting.axes import memory  # noqa: PLC0415
 
     machine, engine = report.before, report.engine
     threads = f"{engine.threads} thread{'s' if engine.threads > 1 else ''}"

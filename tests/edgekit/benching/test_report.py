@@ -2,54 +2,13 @@
 
 import dataclasses
 import re
-from html.parser import HTMLParser
 
 import pytest
 
 from device_runtime.contract.bench import EngineFacts, ModelFacts
-from device_runtime.errors import EdgeError
-from edgekit.benching.report import missing_percentiles, render, report_file, stage_rows, waiting
+from edgekit.benching.report import missing_percentiles, render, stage_rows, waiting
 from tests.support.bench_reports import NOW, bench_report, machine
-
-_VOID = {"meta", "br", "hr", "img", "input", "link", "col"}
-
-
-class Page(HTMLParser):
-    """A page taken apart: its elements, its texts, and whether every tag is closed where it should be."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements = []
-        self.texts = []
-        self.open = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.texts.append(data.strip())
-
-    @property
-    def text(self):
-        return re.sub(r"\s+", " ", " ".join(self.texts))
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    def of_class(self, name):
-        return [tag for tag, attributes in self.elements if name in (attributes.get("class") or "").split()]
+from tests.support.pages import Page
 
 
 def test_the_headline_figures_are_there():
@@ -168,22 +127,3 @@ def test_a_report_without_single_samples_is_drawn_without_their_figures():
     page = Page(render(bench_report(samples_ms={})))
     assert "Where the time goes" in page.text
     assert "Latency over the run" not in page.text
-
-
-def test_the_place_of_a_report_is_claimed_first(tmp_path):
-    with pytest.raises(EdgeError, match=r"folder .* does not exist") as caught, report_file(tmp_path / "no" / "b.html"):
-        pytest.fail("the body must not run")
-    assert caught.value.hint == f"mkdir -p {tmp_path / 'no'}"
-    with pytest.raises(EdgeError, match="it is a folder"), report_file(tmp_path):
-        pytest.fail("the body must not run")
-
-
-def test_a_report_that_is_not_finished_leaves_nothing(tmp_path):
-    def interrupted():
-        with report_file(tmp_path / "b.html") as page:
-            page.write_text("half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert list(tmp_path.iterdir()) == []
