@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from converters.errors import ConversionError
@@ -5,9 +10,11 @@ from converters.op_versions import needed_version, require_versions
 from converters.tflite_reader import OperatorInfo, SubgraphInfo, TensorInfo, parse_tflite, read_tflite
 from tests.support.tiny_tflite import Net, Op, Tensor, build
 
+ROOT = Path(__file__).parent.parent.parent
+
 
 def needed(name, inputs, outputs):
-    """The version for tensors written as ``int8``, ``int8*4`` (four scales), ``int8@0.5`` (a scale) or ``-`` (absent)."""
+    """Tensors are written as ``int8``, ``int8*4`` (four scales), ``int8@0.5`` (a scale) or ``-`` (absent)."""
     tensors = [_tensor(text) for text in (*inputs, *outputs)]
     split = len(inputs)
     present = tuple(-1 if text == "-" else index for index, text in enumerate(inputs))
@@ -103,3 +110,17 @@ def test_no_more_is_asked_than_tensorflows_own_converter_states(shared_data, nam
     asked = {(operator.name, needed_version(operator, info.main)) for operator in info.main.operators}
     stated = {operator.name: operator.version for operator in info.main.operators}
     assert {name for name, version in asked if version > stated[name]} == set()
+
+
+@pytest.mark.slow
+def test_types_tell_what_tensorflows_own_converter_states(tmp_path):
+    command = [sys.executable, "-m", "tests.support.convert_with_tensorflow", tmp_path]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for recipe in ("float16", "dynamic", "int8"):
+        info = read_tflite(tmp_path / f"{recipe}.tflite")
+        # Half-pixel centres ask for version 3, whatever the types.
+        operators = [operator for operator in info.main.operators if operator.name != "RESIZE_BILINEAR"]
+        asked = [(operator.name, needed_version(operator, info.main)) for operator in operators]
+        assert asked == [(operator.name, operator.version) for operator in operators]
