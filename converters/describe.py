@@ -9,10 +9,11 @@ from pathlib import Path
 
 from flatbuffers import flexbuffers
 
-from converters.backends.interface import InputFacts
+from converters.backends.interface import InputFacts, StatedUse
 from converters.interface import PrepOptions, TaskOptions
 from converters.labels import parse_labels
 from converters.metadata import SPEC_NAME, ModelMetadata, TensorMetadata, read_label_file, read_metadata
+from converters.normalise import Normalisation
 from converters.prep import NORMALISE_HINT, image_size, make_prep
 from converters.tasks import Activation, OutputFacts, TaskPlan, change_task, fitting_labels, plan_task, require_fitting
 from converters.tflite_reader import OperatorInfo, TensorInfo, TfliteInfo, read_tflite
@@ -52,7 +53,7 @@ def describe_tflite(path: Path, prep: PrepOptions, task: TaskOptions, labels: Pa
         ModelError: it is no TFLite model, or has operators that no engine runs.
     """
     info = read_tflite(path)
-    _require_runnable(info, path)
+    require_runnable(info, path)
     spec = _given_spec(path, info)
     if spec is not None:
         return with_options(spec, prep, task, labels)
@@ -81,7 +82,32 @@ def tensor_specs(tensors: tuple[TensorInfo, ...], where: str) -> tuple[TensorSpe
     return tuple(specs)
 
 
-def _require_runnable(info: TfliteInfo, path: Path) -> None:
+def stated_use(path: Path, info: TfliteInfo) -> StatedUse:
+    """Return what a ``.tflite`` file, or the JSON beside it, says of its own use.
+
+    Raises:
+        BadFileError: the JSON, or a label file inside, does not fit.
+        ModelError: its metadata are damaged.
+    """
+    spec = _given_spec(path, info)
+    if spec is not None:
+        given = {item.name: getattr(spec.prep, item.name) for item in dataclasses.fields(PrepOptions) if spec.prep}
+        meant = {item.name: getattr(spec.task, item.name) for item in dataclasses.fields(TaskOptions)}
+        return StatedUse(PrepOptions(**given), TaskOptions(**meant), spec.labels)
+    metadata = read_metadata(info, str(path))
+    mean, std = _stated_normalisation(info, metadata)
+    colour = metadata.inputs[0].colour if metadata and metadata.inputs else None
+    prep = PrepOptions(colour=colour, mean=mean, std=std)
+    return StatedUse(prep, _stated_task(info, metadata, TaskOptions()), _label_lines(path, metadata))
+
+
+def output_facts(info: TfliteInfo, where: str) -> list[OutputFacts]:
+    """Return what the outputs of a model are. Raises ModelError for a type that no model here has."""
+    return _facts(info, tensor_specs(_output_tensors(info), where))
+
+
+def require_runnable(info: TfliteInfo, path: Path) -> None:
+    """Raise ModelError when a model has custom operators that no engine carries."""
     strange = [name for name in info.custom_operators if name != POSTPROCESS]
     if strange:
         raise ModelError(
@@ -213,17 +239,33 @@ def _normalisation(
     """
     if options.mean is not None and options.std is not None:
         return options.mean, options.std
+    stated = _meant_by(tensor, metadata)
+    if stated is not None:
+        return stated
+    raise UsageError(
+        f"{where}: input {tensor.name} is {tensor.dtype} and the file does not say how pixels are normalised",
+        hint=NORMALISE_HINT,
+    )
+
+
+def _meant_by(tensor: TensorSpec, metadata: TensorMetadata) -> Normalisation | None:
     if tensor.dtype in ("uint8", "int8") and tensor.quantised:
         shift = 128 if tensor.dtype == "int8" else 0
         return (float(tensor.zero_point + shift),), (1.0 / tensor.scale,)
     if tensor.dtype == "uint8":
         return (0.0,), (1.0,)
-    if metadata.mean and metadata.std:
-        return metadata.mean, metadata.std
-    raise UsageError(
-        f"{where}: input {tensor.name} is {tensor.dtype} and the file does not say how pixels are normalised",
-        hint=NORMALISE_HINT,
-    )
+    return (metadata.mean, metadata.std) if metadata.mean and metadata.std else None
+
+
+def _stated_normalisation(
+    info: TfliteInfo, metadata: ModelMetadata | None
+) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    tensor = info.inputs[0] if info.inputs else None
+    if len(info.inputs) != 1 or tensor is None or len(tensor.shape) != 4:
+        return None, None
+    about = metadata.inputs[0] if metadata and metadata.inputs else TensorMetadata()
+    stated = _meant_by(tensor_specs((tensor,), "")[0], about)
+    return stated or (None, None)
 
 
 def _output_tensors(info: TfliteInfo) -> tuple[TensorInfo, ...]:
@@ -259,16 +301,20 @@ def _plan(
     metadata: ModelMetadata | None,
     where: str,
 ) -> TaskPlan:
+    return plan_task(_facts(info, outputs), _stated_task(info, metadata, options), where)
+
+
+def _stated_task(info: TfliteInfo, metadata: ModelMetadata | None, options: TaskOptions) -> TaskOptions:
+    """Return the options with what the model itself says of its outputs, where they leave it open."""
     unsaid = options.decoder is None and options.name in (None, "detection")
-    if _postprocess(info) is not None and len(outputs) == 4 and unsaid:
+    if _postprocess(info) is not None and len(info.outputs) == 4 and unsaid:
         decoder = "detection-postprocess"
-        given = dataclasses.replace(options, name="detection", decoder=decoder, box_format=BoxFormat.YXYX)
-        return plan_task(_facts(info, outputs), given, where)
+        return dataclasses.replace(options, name="detection", decoder=decoder, box_format=BoxFormat.YXYX)
     about = metadata.outputs if metadata else ()
     box_format = next((item.box_format for item in about if item.box_format), None)
-    if options.box_format is None and box_format is not None and len(outputs) == 2:
-        options = dataclasses.replace(options, box_format=box_format)
-    return plan_task(_facts(info, outputs), options, where)
+    if options.box_format is None and box_format is not None and len(info.outputs) == 2:
+        return dataclasses.replace(options, box_format=box_format)
+    return options
 
 
 def _facts(info: TfliteInfo, outputs: tuple[TensorSpec, ...]) -> list[OutputFacts]:
@@ -304,10 +350,16 @@ def _packed_labels(
     path: Path, metadata: ModelMetadata | None, shapes: list[tuple[int, ...]], task: TaskSpec
 ) -> tuple[str, ...]:
     """Return the labels that are appended to the model, or none."""
-    name = next((output.label_file for output in metadata.outputs if output.label_file), "") if metadata else ""
-    if not name:
-        return ()
-    where = f"{path}: {name}"
-    labels = parse_labels(read_label_file(path, name), where)
-    require_fitting(labels, shapes, task, where)
+    labels = _label_lines(path, metadata)
+    if labels:
+        require_fitting(labels, shapes, task, f"{path}: {_label_file(metadata)}")
     return labels
+
+
+def _label_lines(path: Path, metadata: ModelMetadata | None) -> tuple[str, ...]:
+    name = _label_file(metadata)
+    return parse_labels(read_label_file(path, name), f"{path}: {name}") if name else ()
+
+
+def _label_file(metadata: ModelMetadata | None) -> str:
+    return next((output.label_file for output in metadata.outputs if output.label_file), "") if metadata else ""

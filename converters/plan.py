@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from converters.backends.interface import ExportPlan, InputFacts, LeadingLayers, SourceFacts
-from converters.interface import ConvertRequest, PrepOptions
+from converters.backends.interface import ExportPlan, InputFacts, LeadingLayers, SourceFacts, StatedUse
+from converters.interface import ConvertRequest, PrepOptions, TaskOptions
 from converters.jobs import InputEncoding
 from converters.normalise import Normalisation, format_normalise
 from converters.prep import NORMALISE_HINT, image_size, make_prep
 from converters.recipe import QuantRecipe
-from converters.tasks import OutputFacts, fitting_labels, plan_task
+from converters.tasks import OutputFacts, fitting_labels, plan_task, require_fitting
 from device_runtime.contract.model import ImagePrep, TaskSpec
 from device_runtime.errors import UsageError
 
@@ -61,11 +61,13 @@ def plan_conversion(facts: SourceFacts, request: ConvertRequest, *, takes_bytes:
         BadFileError: the label file does not fit.
     """
     where = str(request.source)
+    request, contradictions = _with_stated(request, facts.stated)
+    facts = replace(facts, remarks=facts.remarks + contradictions)
     shapes = _shapes(facts, request)
     options = request.task if facts.image else replace(request.task, name="regression", decoder="values")
     told = plan_task(facts.outputs, options, where)
     outputs = tuple(facts.outputs[index] for index in told.order)
-    labels = fitting_labels(request.labels, [output.shape for output in outputs], told.task)
+    labels = _labels(request, facts, [output.shape for output in outputs], told.task)
     meaning = (told.task, outputs, told.order, labels)
     plan = ExportPlan(shapes)
     if facts.image is None:
@@ -81,6 +83,33 @@ def plan_conversion(facts: SourceFacts, request: ConvertRequest, *, takes_bytes:
     bytes_mean = ((float(encoding.zero_point),), (1.0 / encoding.scale,))
     byte_prep = replace_normalisation(source_prep, bytes_mean)
     return ConversionPlan(source_prep, plan, float_prep, byte_prep, encoding, *meaning, remarks)
+
+
+def _with_stated(request: ConvertRequest, stated: StatedUse) -> tuple[ConvertRequest, tuple[str, ...]]:
+    """Fill what the user leaves open with what the source itself says; tell where the two contradict each other."""
+    own, given = stated.prep, request.prep
+    remarks: tuple[str, ...] = ()
+    if None not in (own.mean, own.std, given.mean, given.std) and (own.mean, own.std) != (given.mean, given.std):
+        says, told = (
+            format_normalise(own.mean or (), own.std or ()),
+            format_normalise(given.mean or (), given.std or ()),
+        )
+        remarks = (f"the file itself says that pixels are normalised {says}; {told} is used, as you say",)
+    prep = PrepOptions(**{name: getattr(own, name) if value is None else value for name, value in vars(given).items()})
+    task = request.task
+    if task.name is None and task.decoder is None:
+        filled = {name: getattr(stated.task, name) if value is None else value for name, value in vars(task).items()}
+        task = TaskOptions(**filled)
+    return replace(request, prep=prep, task=task), remarks
+
+
+def _labels(
+    request: ConvertRequest, facts: SourceFacts, shapes: list[tuple[int, ...]], task: TaskSpec
+) -> tuple[str, ...]:
+    if request.labels is None and facts.stated.labels:
+        require_fitting(facts.stated.labels, shapes, task, f"{request.source}: its own labels")
+        return facts.stated.labels
+    return fitting_labels(request.labels, shapes, task)
 
 
 def fold(prep: ImagePrep) -> InputEncoding | None:

@@ -17,6 +17,8 @@ from device_runtime.files import refused
 T = TypeVar("T")
 
 MAGIC = b"TFL3"
+MAX_BYTES = (1 << 31) - (1 << 20)
+"""A FlatBuffer's offsets are 32 bits with a sign; a little room is left for tables."""
 
 # Enum TensorType of schema.fbs, by value.
 _TYPES = """

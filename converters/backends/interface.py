@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
+from converters.interface import PrepOptions, TaskOptions
 from converters.tasks import OutputFacts
 
 Batch = npt.NDArray[Any]
@@ -55,12 +56,21 @@ class InputFacts:
 
 
 @dataclass(frozen=True)
+class StatedUse:
+    """What a source says itself of how it is used, as the options that would say the same; options come first."""
+
+    prep: PrepOptions = field(default_factory=PrepOptions)
+    task: TaskOptions = field(default_factory=TaskOptions)
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class SourceFacts:
     """What a trained model is.
 
     ``outputs`` are in the model's own order; their shapes have 1 for the batch, and 1 for what is open. ``quantised``
     tells that its values are stored as integers already, so that no recipe can be applied. ``remarks`` are sentences
-    about it that the user should read.
+    about it that the user should read. ``stated`` is what the file itself says of its use.
     """
 
     inputs: tuple[InputFacts, ...]
@@ -69,6 +79,7 @@ class SourceFacts:
     tools: dict[str, str] = field(default_factory=dict)
     quantised: bool = False
     remarks: tuple[str, ...] = ()
+    stated: StatedUse = field(default_factory=StatedUse)
 
     @property
     def image(self) -> InputFacts | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from converters.tflite_reader import MAX_BYTES
 from device_runtime.errors import ModelError
 from device_runtime.files import refused
 
@@ -40,8 +41,6 @@ _PURE_FUNCTIONS = frozenset(
 )
 """Parts and functions of TensorFlow that only compute. A Keras 2 file calls functions by name (class TFOpLambda); one
 such as ``load_op_library`` or ``io.write_file`` must not be among them."""
-MAX_WEIGHT_BYTES = (1 << 31) - (1 << 20)
-"""A FlatBuffer ends at 2 GB, and every weight is first a float32 in one."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def require_loadable(archive: KerasArchive, path: Path) -> None:
     Raises:
         ModelError: it is too large for TFLite, or there is a Lambda layer, or a layer whose code is elsewhere.
     """
-    if archive.weight_bytes > MAX_WEIGHT_BYTES:
+    if archive.weight_bytes > MAX_BYTES:
         raise ModelError(
             f"{path}: expected weights of less than 2 GB, the most that a TFLite file holds, "
             f"got {archive.weight_bytes / 1e9:.1f} GB",
@@ -133,7 +132,7 @@ def _from_zip(path: Path) -> tuple[dict[str, Any], str, int]:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             weights = _weights_in_zip(archive, path) if _WEIGHTS in names else 0
-            damaged = archive.testzip() if weights <= MAX_WEIGHT_BYTES else None
+            damaged = archive.testzip() if weights <= MAX_BYTES else None
             if damaged is not None:
                 raise ModelError(f"{path}: damaged Keras model: the checksum of {damaged} is wrong")
             config = _json(_member(archive, "config.json", path), path)

@@ -14,7 +14,7 @@ from typing import Any
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # TensorFlow's; no stubs here
 from tensorflow.core.protobuf import saved_model_pb2
 
-from converters.backends.keras_archive import MAX_WEIGHT_BYTES
+from converters.tflite_reader import MAX_BYTES
 from device_runtime.errors import ModelError, UsageError
 from device_runtime.files import refused
 
@@ -49,7 +49,7 @@ def read_graph(folder: Path) -> Any:
         raise ModelError(f"{folder}: expected a SavedModel, got a folder without {_GRAPH_FILE}") from error
     except OSError as error:
         raise refused(error, folder / _GRAPH_FILE, "read") from error
-    if size > MAX_WEIGHT_BYTES:
+    if size > MAX_BYTES:
         raise ModelError(
             f"{folder}: expected weights of less than 2 GB, the most that a TFLite file holds, got {size / 1e9:.1f} GB",
             hint="save it without the optimizer: model.export(FOLDER); or split it into parts",
