@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from converters.arrays import ArrayWriter
+from converters.calibration_checks import PictureChecks
 from device_runtime.contract.events import Events, Notice, Progress
 from device_runtime.contract.model import ImagePrep
 from device_runtime.errors import BadFileError, EdgeError
@@ -37,7 +38,7 @@ class Samples:
 
 
 def collect_samples(folder: Path, prep: ImagePrep, count: int, seed: int, target: Path, events: Events) -> Samples:
-    """Prepare up to ``count`` pictures of a folder, chosen by ``seed``, one at a time.
+    """Prepare up to ``count`` different pictures of a folder, chosen by ``seed``, one at a time.
 
     Args:
         folder: where the pictures are, at any depth.
@@ -45,10 +46,10 @@ def collect_samples(folder: Path, prep: ImagePrep, count: int, seed: int, target
         count: how many are wanted.
         seed: equal seeds and folders give equal samples.
         target: the ``.npy`` to write.
-        events: hears of pictures that cannot be read, and of progress.
+        events: hears of pictures that cannot be read, of what is doubtful in the set, and of progress.
 
     Raises:
-        BadFileError: the folder is missing, or has no picture that can be read.
+        BadFileError: the folder is missing, has no picture that can be read, or no set to calibrate with.
         EdgeError: the disk is full.
     """
     pictures = list_pictures(folder)
@@ -58,6 +59,7 @@ def collect_samples(folder: Path, prep: ImagePrep, count: int, seed: int, target
         )
     names: list[str] = []
     skipped: list[str] = []
+    checks = PictureChecks(f"calibration folder {folder}")
     total = min(count, len(pictures))
     with ArrayWriter(target, (prep.height, prep.width, prep.channels), np.uint8) as writer:
         for index in np.random.default_rng(seed).permutation(len(pictures)):
@@ -67,15 +69,17 @@ def collect_samples(folder: Path, prep: ImagePrep, count: int, seed: int, target
             pixels = _prepared(pictures[index], prep, events)
             if pixels is None:
                 skipped.append(name)
-                continue
-            writer.append(pixels)
-            names.append(name)
-            events(Progress(len(names), total, "pictures"))
+            elif checks.add(name, pixels):
+                writer.append(pixels)
+                names.append(name)
+                events(Progress(len(names), total, "pictures"))
     if not names:
         raise BadFileError(
             f"calibration folder {folder}: none of its {len(pictures)} pictures can be read",
             hint="see the warnings above, and choose another folder with --calibration DIR",
         )
+    for doubt in checks.doubts():
+        events(Notice(doubt, "warning"))
     return Samples((target,), tuple(names), tuple(sorted(skipped)), sha256_of(target))
 
 
