@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from converters.backends.onnx_file import MAX_BYTES
 from converters.backends.onnx_layout import Layouts
 from converters.errors import ConversionError
 from converters.tasks import OutputFacts
+from converters.tflite_reader import read_tflite
 from device_runtime.errors import ModelError
 from device_runtime.files import write_bytes
 
@@ -48,12 +50,13 @@ def load_source(path: Path) -> SourceModel:
     """
     try:
         model = onnx.load(path)
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"{path}: its weights are in another file, which is not there: {Path(error.filename or str(error)).name}",
-            hint=f"put that file beside it, into {path.parent}",
-        ) from error
     except Exception as error:  # protobuf's and onnx's own, without a common base
+        apart = re.search(r"should be stored in (.+?), but", str(error))
+        if apart is not None:
+            raise ModelError(
+                f"{path}: its weights are in another file, which is not there: {Path(apart[1]).name}",
+                hint=f"put that file beside it, into {path.parent}",
+            ) from error
         raise ModelError(f"{path}: not an ONNX model: {_first_line(error)}", hint="copy or export it again") from error
     if model.ByteSize() > MAX_BYTES:
         raise ModelError(
@@ -129,6 +132,8 @@ class OnnxSource:
                     output_folder_path=folder,
                     keep_shape_absolutely_input_names=names,
                     not_use_onnxsim=True,  # done already, where its failures can be told
+                    # TFLite's own recurrent operators keep their state from one sample to the next.
+                    enable_rnn_unroll=True,
                     verbosity="error",
                 )
             # It ends the process where it finds no way; SystemExit must not end this one.
@@ -137,8 +142,19 @@ class OnnxSource:
                     f"{self._path}: onnx2tf cannot convert it: {_first_line(error)}",
                     hint="simplify the part that it names, or leave it out of the model and compute it afterwards",
                 ) from error
-            content = (Path(folder) / "graph_float32.tflite").read_bytes()
-        write_bytes(target, content)
+            exported = Path(folder) / "graph_float32.tflite"
+            self._require_builtin(exported)
+            write_bytes(target, exported.read_bytes())
+
+    def _require_builtin(self, exported: Path) -> None:
+        """Refuse what onnx2tf writes for operators that it does not know: custom ones, which nothing can run."""
+        operators = [operator for graph in read_tflite(exported).subgraphs for operator in graph.operators]
+        names = sorted({operator.name.removeprefix("ONNX_").title() for operator in operators if operator.custom})
+        if names:
+            raise ConversionError(
+                f"{self._path}: TFLite has no counterpart of {', '.join(names)}",
+                hint="leave that part out of the model, and compute it after the model",
+            )
 
     def _require_inputs(self) -> None:
         if not self._inputs:
