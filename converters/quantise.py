@@ -12,6 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from litert_quantizer import qtyping, quantizer, recipe_manager
 
 from converters.byte_input import take_bytes
+from converters.equalise import equalised
 from converters.errors import ConversionError
 from converters.jobs import Done, InputEncoding, Quantise
 from converters.kept_float import inner_scopes, kept_scopes
@@ -20,7 +21,7 @@ from converters.ranges import Ranges, read_ranges, whole
 from converters.recipe import QuantRecipe
 from converters.tflite_reader import TfliteInfo, parse_tflite
 from converters.tflite_writer import pack, unpack
-from device_runtime.contract.events import Events
+from device_runtime.contract.events import Events, Notice
 from device_runtime.files import write_bytes
 
 _Operation = qtyping.TFLOperationName
@@ -39,10 +40,13 @@ def quantise(job: Quantise, events: Events) -> Done:
         UsageError: the recipe keeps layers in float that the model does not have.
         EdgeError: the disk is full.
     """
-    del events
     content = Path(job.model).read_bytes()
+    ranges = read_ranges(Path(job.ranges)) if job.recipe.calibrates else None
+    if job.recipe.equalise:
+        content, ranges, changed = equalised(content, ranges)
+        if not changed:
+            events(Notice(f"recipe {job.recipe.name}: there is nothing to equalise in this model"))
     if job.recipe.weights not in ("float32", "stored"):
-        ranges = read_ranges(Path(job.ranges)) if job.recipe.calibrates else None
         content = quantised(content, job.recipe, ranges, job.encoding)
     model = unpack(content)
     _complete_outputs(model)
