@@ -68,7 +68,9 @@ def _check_archive(archive: zipfile.ZipFile, path: Path) -> None:
     root = next((name.removesuffix("archive_format") for name in names if name.endswith("archive_format")), None)
     if root is None:
         raise ModelError(f"{path}: not a program of torch.export: it has no archive_format", hint=SAVE_AGAIN)
-    strange = [name for name in names if not _PLAIN.fullmatch(name.removeprefix(root))]
+    if len({name.lower() for name in names}) != len(names):  # torch takes another than Python, and any case
+        raise _unsafe(path, "two of its parts have the same name")
+    strange = [name for name in names if not (name.startswith(root) and _PLAIN.fullmatch(name.removeprefix(root)))]
     if strange:
         what = "compiled code" if "aotinductor" in strange[0] else "what is no tensor"
         raise _unsafe(path, f"it holds {what}: {strange[0]}")
