@@ -131,6 +131,12 @@ def test_a_package_that_is_not_the_pinned_one_is_refused(lock, root):
     assert unfinished(root) == []
 
 
+def test_a_lock_without_hashes_is_refused(lock):
+    lock.write_text("tiny==1.0\n")
+    with pytest.raises(ConversionError, match="hash"):
+        prepare(tiny(lock), silent)
+
+
 def test_without_a_network_the_message_says_what_is_needed(lock, monkeypatch, tmp_path):
     shutil.rmtree(tmp_path / "wheels")
     monkeypatch.delenv("UV_NO_INDEX")
