@@ -144,7 +144,11 @@ _ALL = (
         dense_granularity="channel",
         min_snr_db=3.0,
     ),
-    QuantRecipe("as-is", "a model that is quantised already: checked, described and made smaller", "stored"),
+    # What it is compared with is the file itself, on the preferred engine; another one's integer kernels round
+    # otherwise (measured: 9.8 dB at the boxes of an SSD, with every object found).
+    QuantRecipe(
+        "as-is", "a model that is quantised already: checked, described and made smaller", "stored", min_snr_db=3.0
+    ),
 )
 RECIPES = {recipe.name: recipe for recipe in _ALL}
 AS_IS = RECIPES["as-is"]

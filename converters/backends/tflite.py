@@ -14,6 +14,7 @@ from converters.backends.tflite_edit import (
     close_shapes,
     fix_shapes,
     main_graph_only,
+    modernise,
     needs_fixing,
     normalise_pixels,
     sign,
@@ -73,7 +74,7 @@ class TfliteSource:
         tensors = [tensor for graph in self._info.subgraphs for tensor in graph.tensors]
         quantised = any(tensor.scales and tensor.dtype in _INTEGERS for tensor in tensors)
         remarks: tuple[str, ...] = ()
-        if not quantised and widen_halves(unpack(self._content)):
+        if not quantised and widen_halves(self._unpacked()):
             remarks = ("weights stored as float16 are taken as the float32 numbers that they stand for",)
         stated = stated_use(self._path, self._info)
         return SourceFacts(inputs, outputs, None, {}, quantised, remarks, stated)
@@ -100,10 +101,15 @@ class TfliteSource:
         write_bytes(target, pack(model))
 
     def _fixed(self, shapes: Sequence[tuple[int, ...]]) -> Any:
-        model = unpack(self._content)
+        model = self._unpacked()
         if needs_fixing(model, shapes):
             fix_shapes(model, self._content, shapes, str(self._path))
         close_shapes(model)
+        return model
+
+    def _unpacked(self) -> Any:
+        model = unpack(self._content)
+        modernise(model)
         return model
 
     def _opened(self, shapes: list[tuple[int, ...]]) -> Engine:

@@ -10,11 +10,8 @@ import numpy as np
 from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
 
-from converters.metadata import METADATA_NAME, SPEC_NAME
 from device_runtime.errors import ModelError
 
-_OWN_METADATA = (METADATA_NAME.encode(), SPEC_NAME.encode())
-"""What the file says of itself; it was read, and is written anew in the end."""
 _NO_BUFFER = 0
 
 
@@ -98,6 +95,15 @@ def state_outputs(model: Any, shapes: Sequence[tuple[int, ...]]) -> None:
             graph.tensors[index].shape = list(shape)
 
 
+def modernise(model: Any) -> None:
+    """State operators where newer readers look for them: older files have their numbers in a byte only.
+
+    litert-quantizer takes every operator of such a file for an ADD, and quantises its weights as activations.
+    """
+    for code in model.operatorCodes:
+        code.builtinCode = max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
+
+
 def sign(model: Any) -> None:
     """Give the main graph a signature, by position: ``input_0`` …, ``output_0`` …; the file's own ones go."""
     graph = model.subgraphs[0]
@@ -107,7 +113,6 @@ def sign(model: Any) -> None:
     signature.inputs = [_named(f"input_{place}", index) for place, index in enumerate(graph.inputs)]
     signature.outputs = [_named(f"output_{place}", index) for place, index in enumerate(graph.outputs)]
     model.signatureDefs = [signature]
-    model.metadata = [item for item in model.metadata or [] if item.name not in _OWN_METADATA]
 
 
 def normalise_pixels(model: Any, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -183,9 +188,8 @@ def _named(name: str, index: int) -> Any:
 
 
 def _is(model: Any, operator: Any, name: str) -> bool:
-    code = model.operatorCodes[operator.opcodeIndex]
     wanted: int = getattr(schema.BuiltinOperator, name)
-    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode)) == wanted
+    return int(model.operatorCodes[operator.opcodeIndex].builtinCode) == wanted
 
 
 def _is_half(model: Any, tensor: Any) -> bool:
