@@ -147,10 +147,12 @@ def _write_reports(output: Path, report: SearchReport | None, events: Events) ->
     from device_runtime.contract.decode import dumps  # noqa: PLC0415 - only after a search
     from device_runtime.contract.events import Notice  # noqa: PLC0415
     from device_runtime.files import write_text  # noqa: PLC0415
+    from edgekit.converting.report import render  # noqa: PLC0415
 
-    target = output.with_suffix(".search.json")
-    write_text(target, dumps(report))
-    events(Notice(f"all that was tried: {target}"))
+    page = output.with_suffix(".search.html")
+    write_text(output.with_suffix(".search.json"), dumps(report))
+    write_text(page, render(report))
+    events(Notice(f"all that was tried: {page}"))
 
 
 def _document(result: ConversionResult) -> dict[str, object]:
