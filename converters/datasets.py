@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import enum
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from device_runtime.errors import BadFileError
+from device_runtime.contract.decode import suggestion
+from device_runtime.contract.model import TaskSpec
+from device_runtime.errors import BadFileError, UsageError
 from device_runtime.files import refused
-from device_runtime.vision.picture import list_pictures
+from device_runtime.vision.picture import list_pictures, read_mask
+from device_runtime.vision.placement import Mask
 
 LABELS_FILE = "labels.csv"
 
@@ -186,3 +190,62 @@ def _numbers(cells: list[str], expected: str) -> list[float]:
     if not all(math.isfinite(number) for number in numbers):
         raise BadFileError(f"{expected}, got {','.join(cells)}")
     return numbers
+
+
+def require_kind(dataset: Dataset, task: TaskSpec) -> None:
+    """Raise UsageError when a data set's labels are not what a task is measured by."""
+    wanted = KIND_OF_TASK[task.name]
+    if dataset.kind is not wanted:
+        raise UsageError(
+            f"{dataset.path}: a {task.name} model needs labels that are {wanted.name.lower()}, got "
+            f"{dataset.kind.name.lower()}",
+            hint=f"write a labels.csv with the header {wanted.value}",
+        )
+
+
+def class_indices(
+    dataset: Dataset, task: TaskSpec, labels: Sequence[str], outputs: Sequence[tuple[int, ...]]
+) -> dict[str, int]:
+    """Return the class index of every label that occurs: by its name, else as a number.
+
+    Args:
+        dataset: the labels.
+        task: what the model is for.
+        labels: the model's own.
+        outputs: the shapes of its outputs.
+
+    Raises:
+        UsageError: a label is none of the model's.
+    """
+    named: dict[str, int] = {}
+    for position, name in enumerate(labels):
+        named.setdefault(name, position - task.label_offset)
+    classes = outputs[0][-1] if task.name == "classification" else None
+    indices: dict[str, int] = {}
+    for label in dataset.labels:
+        if label in named:
+            indices[label] = named[label]
+        elif label.isdecimal() and (classes is None or int(label) < classes):
+            indices[label] = int(label)
+        else:
+            raise UsageError(
+                f'{dataset.path}: label "{label}" is none of the model\'s',
+                hint=suggestion(label, named) if named else "give the model's label file: --labels FILE",
+            )
+    return indices
+
+
+def true_mask(picture: LabelledPicture, width: int, height: int) -> Mask:
+    """Return the class of each of a picture's pixels.
+
+    Raises:
+        BadFileError: it has no mask, or one of another size than the picture's ``width`` and ``height``.
+    """
+    if picture.mask is None:
+        raise BadFileError(f"{picture.path}: expected a mask")
+    mask = read_mask(picture.mask)
+    if mask.shape != (height, width):
+        raise BadFileError(
+            f"{picture.mask}: expected {width}x{height} px as {picture.path}, got {mask.shape[1]}x{mask.shape[0]}"
+        )
+    return mask

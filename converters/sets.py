@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from converters.arrays import ArrayWriter, open_array
 from converters.calibration import Samples
 from device_runtime.errors import BadFileError
 from device_runtime.files import sha256_of
+from device_runtime.vision.frame import Tensor
 
 LEAST = 12
 """Fewer samples cannot be split into three sets that say anything."""
@@ -76,3 +78,30 @@ def subset(samples: Samples, rows: Sequence[int], target: Path) -> Samples:
                 writer.append(np.asarray(array[row]))
     names = tuple(samples.names[row] for row in rows)
     return replace(samples, paths=paths, names=names, sha256=sha256_of(paths[0]))
+
+
+def digests(samples: Samples, rows: Sequence[int] | None = None) -> set[bytes]:
+    """Return a digest of each sample's values (of ``rows`` only): equal ones are the same sample, whatever its name."""
+    arrays = [open_array(path) for path in samples.paths]
+    chosen = range(len(samples.names)) if rows is None else rows
+    return {_digest(arrays, row) for row in chosen}
+
+
+def unseen(samples: Samples, rows: Sequence[int], known: set[bytes]) -> list[int]:
+    """Return those of ``rows`` whose values are not among ``known``, each value once."""
+    arrays = [open_array(path) for path in samples.paths]
+    taken = set(known)
+    fresh = []
+    for row in rows:
+        digest = _digest(arrays, row)
+        if digest not in taken:
+            taken.add(digest)
+            fresh.append(row)
+    return fresh
+
+
+def _digest(arrays: Sequence[Tensor], row: int) -> bytes:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array[row]).tobytes())
+    return digest.digest()

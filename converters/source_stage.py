@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.arrays import open_array
 from converters.backends.interface import SourceFacts, SourceOptions
 from converters.calibration import Samples, collect_samples, generate_samples
+from converters.calibration_checks import one_answer
 from converters.interface import ConvertRequest
 from converters.jobs import Done, ExportFloat, OpenSource, Outputs, RunSource, Tidy
+from converters.labelled import Answers, Labelled, collect_labelled
 from converters.parity.scores import Truth
 from converters.plan import ConversionPlan, plan_conversion
 from converters.process import Worker, open_worker
-from converters.registry import backend_for
-from converters.sets import MOST, plan_split, subset
+from converters.registry import backend_for, environment_for
+from converters.sets import MOST, digests, plan_split, subset, unseen
+from converters.tensor_samples import collect_tensors, generate_tensors
 from device_runtime.contract.events import Events, Notice, Step
+from device_runtime.errors import BadFileError, UsageError
 from device_runtime.files import sha256_of
 from device_runtime.vision.frame import Tensor
 
@@ -87,7 +91,7 @@ def make_float_model(request: ConvertRequest, folder: Path, events: Events, *, t
         ConversionError: the framework failed.
     """
     exported, tidied = folder / "exported.tflite", folder / "float.tflite"
-    with open_worker(folder, events) as worker:
+    with open_worker(folder, events, environment_for(request.source)) as worker:
         facts = _open(worker, request, events)
         plan = plan_conversion(facts, request, takes_bytes=takes_bytes)
         samples = _samples(request, facts, plan, folder, events)
@@ -128,26 +132,57 @@ def _samples(
 ) -> Samples:
     target = folder / "samples.npy"
     prep = plan.source_prep
-    if prep is None:
-        raise NotImplementedError(facts)
+    inputs = [replace(tensor, shape=shape) for tensor, shape in zip(facts.inputs, plan.export.shapes, strict=True)]
     if request.calibration is None:
-        events(Notice("no --calibration folder: the result is compared on generated pictures only", "warning"))
-        return generate_samples(prep, request.seed, target)
-    events(Step(f"prepare pictures of {request.calibration}"))
-    count = request.samples + 2 * MOST if request.recipe == AUTO else request.samples
+        events(Notice("no --calibration folder: the result is compared on generated samples only", "warning"))
+        return generate_samples(prep, request.seed, target) if prep else generate_tensors(inputs, request.seed, target)
+    events(Step(f"prepare {'pictures' if prep else 'samples'} of {request.calibration}"))
+    searches = request.recipe == AUTO and request.search.evaluation is None
+    count = request.samples + 2 * MOST if searches else request.samples
+    if prep is None:
+        return collect_tensors(request.calibration, inputs, count, request.seed, target, events)
     return collect_samples(request.calibration, prep, count, request.seed, target, events)
 
 
 def _split(
     worker: Worker, request: ConvertRequest, samples: Samples, plan: ConversionPlan, folder: Path, events: Events
 ) -> tuple[Samples, EvaluationSets]:
-    """Split the samples: those that calibrate, and the two sets of a search."""
-    split = plan_split([str(Path(name).parent) for name in samples.names], request.samples)
-    evaluation, held_out = (
-        EvaluationSet(_evidence(worker, subset(samples, rows, folder / f"{name}.npy"), plan, folder / name, events))
-        for name, rows in (("evaluation", split.evaluation), ("held-out", split.held_out))
+    """Split the samples: those that calibrate, and the two sets of a search, labelled ones where they are given."""
+    pool, truths = samples, None
+    if request.search.evaluation is None:
+        split = plan_split([str(Path(name).parent) for name in samples.names], request.samples)
+        samples = subset(pool, split.calibration, folder / "calibrating.npy")
+    else:
+        labelled = _labelled(request, plan, folder, events)
+        pool, truths = labelled.samples, labelled.truths
+        split = plan_split(labelled.groups, 0)
+    known = digests(samples)
+    sets = []
+    for name, rows in (("evaluation", split.evaluation), ("held-out", split.held_out)):
+        fresh = unseen(pool, rows, known)
+        if len(fresh) < len(rows):
+            overlap = f"{len(rows) - len(fresh)} of {len(rows)} {name} samples are in the calibration set: left out"
+            events(Notice(overlap, "warning"))
+        if not fresh:
+            raise BadFileError(
+                f"all {name} samples are in the calibration set too: nothing would be proved by them",
+                hint="give pictures that are in no other set: --evaluation DATASET",
+            )
+        known |= digests(pool, fresh)
+        evidence = _evidence(worker, subset(pool, fresh, folder / f"{name}.npy"), plan, folder / name, events)
+        sets.append(EvaluationSet(evidence, None if truths is None else [truths[row] for row in fresh]))
+    return samples, (sets[0], sets[1])
+
+
+def _labelled(request: ConvertRequest, plan: ConversionPlan, folder: Path, events: Events) -> Labelled:
+    if plan.source_prep is None or request.search.evaluation is None:
+        raise UsageError(f"{request.source} takes tensors: --evaluation is for models that take pictures")
+    events(Step(f"prepare labelled pictures of {request.search.evaluation}"))
+    means = Answers(plan.task, plan.labels, [output.shape for output in plan.outputs])
+    target = folder / "labelled.npy"
+    return collect_labelled(
+        request.search.evaluation, plan.source_prep, means, (2 * MOST, request.seed), target, events
     )
-    return subset(samples, split.calibration, folder / "calibrating.npy"), (evaluation, held_out)
 
 
 def _evidence(worker: Worker, samples: Samples, plan: ConversionPlan, folder: Path, events: Events) -> Evidence:
@@ -155,4 +190,8 @@ def _evidence(worker: Worker, samples: Samples, plan: ConversionPlan, folder: Pa
     folder.mkdir()
     run = RunSource(tuple(str(path) for path in samples.paths), plan.source_prep, str(folder))
     outputs = worker.call(run, Outputs, "run the trained model")
-    return Evidence(samples, [open_array(Path(outputs.files[index])) for index in plan.order])
+    evidence = Evidence(samples, [open_array(Path(outputs.files[index])) for index in plan.order])
+    doubt = "" if samples.generated or plan.task.name != "classification" else one_answer(evidence.outputs)
+    if doubt:
+        events(Notice(doubt, "warning"))
+    return evidence

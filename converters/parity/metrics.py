@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from device_runtime.contract.model import TaskSpec
 from device_runtime.tasks.boxes import iou
 from device_runtime.vision.placement import Boxes
 
@@ -43,6 +44,28 @@ class DetectedPicture:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimedPicture:
+    """A picture whose detections were matched with its truths.
+
+    Of each detection ``scores`` (n,), ``classes`` (n,), and ``hits`` (n,) bool: whether it claims a truth; ``truths``
+    (classes,) counts the true objects of each class.
+    """
+
+    scores: Floats
+    classes: Integers
+    hits: npt.NDArray[np.bool_]
+    truths: Integers
+
+
+def uncut(task: TaskSpec) -> TaskSpec:
+    """Return a detection task that leaves hardly any score out: mean average precision integrates over all of them.
+
+    COCO's evaluation counts at most 100 objects a picture (cocoeval, maxDets).
+    """
+    return replace(task, score_threshold=0.01, max_items=100)
+
+
+@dataclass(frozen=True, slots=True)
 class AveragePrecision:
     """``mean`` over the classes that occur (0–1), and each class's own; None for a class that never occurs."""
 
@@ -70,19 +93,44 @@ def mean_average_precision(
     Raises:
         ValueError: a class index is out of range, or no picture has a truth.
     """
-    for picture in pictures:
-        for indices in (picture.classes, picture.true_classes):
-            if len(indices) and not (indices.min() >= 0 and indices.max() < classes):
-                raise ValueError(f"expected class indices 0–{classes - 1}, got {indices.min()}–{indices.max()}")
-    truths = [sum(int(np.sum(picture.true_classes == index)) for picture in pictures) for index in range(classes)]
-    if not any(truths):
+    return precision_of([claim(picture, classes, iou_threshold) for picture in pictures])
+
+
+def claim(picture: DetectedPicture, classes: int, iou_threshold: float = 0.5) -> ClaimedPicture:
+    """Match one picture's detections with its truths, as ``mean_average_precision`` does.
+
+    Raises:
+        ValueError: a class index is out of range.
+    """
+    for indices in (picture.classes, picture.true_classes):
+        if len(indices) and not (indices.min() >= 0 and indices.max() < classes):
+            raise ValueError(f"expected class indices 0–{classes - 1}, got {indices.min()}–{indices.max()}")
+    hits = np.zeros(len(picture.scores), bool)
+    for index in np.unique(picture.classes):
+        mine = picture.classes == index
+        truths = picture.true_boxes[picture.true_classes == index]
+        hits[mine] = _claims(picture.boxes[mine], picture.scores[mine], truths, iou_threshold)
+    return ClaimedPicture(picture.scores, picture.classes, hits, np.bincount(picture.true_classes, minlength=classes))
+
+
+def precision_of(pictures: Sequence[ClaimedPicture]) -> AveragePrecision:
+    """Return the mean average precision of pictures whose detections were matched; see ``mean_average_precision``.
+
+    Raises:
+        ValueError: no picture has a truth.
+    """
+    truths = np.sum([picture.truths for picture in pictures], axis=0)
+    if not truths.any():
         raise ValueError("expected at least one picture with a labelled object, got none")
+    scores, classes, hits = (
+        np.concatenate([getattr(picture, name) for picture in pictures]) for name in ("scores", "classes", "hits")
+    )
     areas = [
-        _average_precision(pictures, index, count, iou_threshold) if count else None
+        _average_precision(scores[classes == index], hits[classes == index], int(count)) if count else None
         for index, count in enumerate(truths)
     ]
     mean = float(np.mean([area for area in areas if area is not None]))
-    return AveragePrecision(mean, tuple(areas), tuple(truths))
+    return AveragePrecision(mean, tuple(areas), tuple(int(count) for count in truths))
 
 
 def top_k_accuracy(scores: Floats, truths: Integers, k: int = 1) -> float:
@@ -173,17 +221,9 @@ def mean_iou(overlaps: Integers) -> MeanIou:
     return MeanIou(float(np.mean([share for share in shares if share is not None])), tuple(shares))
 
 
-def _average_precision(pictures: Sequence[DetectedPicture], index: int, truths: int, iou_threshold: float) -> float:
-    scores, hits = [], []
-    for picture in pictures:
-        mine = picture.classes == index
-        found = picture.scores[mine]
-        scores.append(found)
-        hits.append(
-            _claims(picture.boxes[mine], found, picture.true_boxes[picture.true_classes == index], iou_threshold)
-        )
-    order = np.argsort(-np.concatenate(scores), kind="stable")
-    right = np.cumsum(np.concatenate(hits)[order])
+def _average_precision(scores: Floats, hits: npt.NDArray[np.bool_], truths: int) -> float:
+    order = np.argsort(-scores, kind="stable")
+    right = np.cumsum(hits[order])
     precision = right / np.arange(1, len(right) + 1)
     recall = right / truths
     # The best precision at this recall or a higher one.

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from converters.interface import Interval
 from converters.parity.agreement import SAME_VALUE, Reader, best_class, same_objects, spreads_of, value_error
-from converters.parity.metrics import DetectedPicture, mean_average_precision, mean_iou, overlap
+from converters.parity.metrics import DetectedPicture, claim, mean_iou, overlap, precision_of, uncut
 from converters.statistics import bootstrapped, paired_difference, proportion
 from device_runtime.contract.model import ModelSpec
 from device_runtime.errors import UsageError
 from device_runtime.tasks.interface import Candidates, ClassMap
 from device_runtime.vision.frame import Tensor
-from device_runtime.vision.placement import Boxes, Mask
+from device_runtime.vision.placement import Boxes, Mask, no_class
 
 Indices = npt.NDArray[np.int64]
 Outputs = Sequence[Tensor]
 """A model's outputs over all samples: (n, …) real values each."""
 
 POINT = 0.01
+_UNKNOWN = -1
+"""The class of a cell that nobody labelled."""
 METRIC_OF_TASK = {"classification": "top1", "detection": "map", "segmentation": "miou"}
 """The metric of each task whose pictures have labels; ``agreement`` needs none."""
 
@@ -36,7 +38,7 @@ class TrueObjects:
 
 
 Truth = int | TrueObjects | Mask
-"""What is in a picture: a class, objects, or the class of each cell of the input (255 where nobody knows)."""
+"""What is in a picture: a class, objects, or the class of each pixel of the input (see ``Mask``)."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +93,14 @@ class Scorer:
         if metric not in (own, "agreement"):
             wanted = f"{own} or agreement" if own else "agreement"
             raise UsageError(f"--metric {metric}: the metric of a {spec.task.name} model is {wanted}")
-        if metric == "agreement" or truths is None:
-            if metric in ("top1", "map"):
-                raise UsageError(
-                    f"--metric {metric} needs pictures with labels, and has none",
-                    hint="give a labelled data set: --evaluation DATASET; or --metric agreement",
-                )
-            truths = None
-        self._reader = Reader(spec)
+        if metric == own and truths is None:
+            raise UsageError(
+                f"--metric {metric} needs pictures with labels, and has none",
+                hint="give a labelled data set: --evaluation DATASET; or --metric agreement",
+            )
+        self._reader = Reader(replace(spec, task=uncut(spec.task)) if metric == "map" else spec)
         self._source = source
-        self._truths = truths
+        self._truths = truths if metric == own else None
 
     def measure(self, outputs: Outputs) -> Measured:
         """Score a model by its outputs for the samples."""
@@ -128,14 +128,13 @@ class Scorer:
         return Measured(len(pairs), lambda rows: _ratio(same[rows].sum(), all_[rows].sum()))
 
     def _maps(self, outputs: Outputs) -> Measured:
-        found = self._ids(outputs)
-        truths = (
-            self._ids(self._source) if self._truths is None else [_to_cells(mask, found[0]) for mask in self._masks()]
-        )
-        known = [ids[ids != np.iinfo(ids.dtype).max] if self._truths is not None else ids for ids in truths]
-        classes = max(int(ids.max(initial=0)) for ids in (*found, *known)) + 1
-        ignore = None if self._truths is None else 255
-        counts = np.stack([overlap(one, two, classes, ignore) for one, two in zip(truths, found, strict=True)])
+        found = [ids.astype(np.int64) for ids in self._ids(outputs)]
+        if self._truths is None:
+            truths = [ids.astype(np.int64) for ids in self._ids(self._source)]
+        else:
+            truths = [_to_cells(mask, found[0].shape) for mask in self._masks()]
+        classes = max(int(ids.max(initial=0)) for ids in (*found, *truths)) + 1
+        counts = np.stack([overlap(one, two, classes, _UNKNOWN) for one, two in zip(truths, found, strict=True)])
         return Measured(len(found), lambda rows: mean_iou(counts[rows].sum(axis=0)).mean)
 
     def _numbers(self, outputs: Outputs) -> Measured:
@@ -176,21 +175,22 @@ def _average_precision(found: list[Candidates], truths: Sequence[Truth], spec: M
     present = [ids for each in pictures for ids in (each.classes, each.true_classes) if len(ids)]
     classes = max(len(spec.labels), *(int(ids.max()) + 1 for ids in present)) if present else len(spec.labels)
 
+    claimed = [claim(picture, classes) for picture in pictures]
+
     def figure(rows: Indices) -> float:
-        drawn = [pictures[row] for row in rows]
-        if not any(len(picture.true_classes) for picture in drawn):
-            return 0.0  # a resample without a single object says nothing, of either model
-        return mean_average_precision(drawn, classes).mean
+        drawn = [claimed[row] for row in rows]
+        # A resample without a single object says nothing, of either model.
+        return precision_of(drawn).mean if any(picture.truths.any() for picture in drawn) else 0.0
 
     return Measured(len(pictures), figure)
 
 
-def _to_cells(mask: Mask, like: Mask) -> Mask:
-    """Take the class at the centre of each of the output's cells; both cover the whole input."""
-    rows = ((np.arange(like.shape[0]) + 0.5) * mask.shape[0] / like.shape[0]).astype(np.intp)
-    columns = ((np.arange(like.shape[1]) + 0.5) * mask.shape[1] / like.shape[1]).astype(np.intp)
-    cells: Mask = mask[rows[:, None], columns]
-    return cells
+def _to_cells(mask: Mask, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Take the class at the centre of each of an output's cells; both cover the whole input."""
+    rows = ((np.arange(shape[0]) + 0.5) * mask.shape[0] / shape[0]).astype(np.intp)
+    columns = ((np.arange(shape[1]) + 0.5) * mask.shape[1] / shape[1]).astype(np.intp)
+    cells = mask[rows[:, None], columns].astype(np.int64)
+    return np.where(cells == no_class(mask), _UNKNOWN, cells)
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -8,7 +8,7 @@ import enum
 import json
 import types
 import typing
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, TypeVar, Union
 
 from device_runtime.errors import BadFileError
@@ -41,7 +41,7 @@ def decode(kind: type[T], data: object, where: str, *, unknown: Unknown = "ignor
 
 
 def encode(value: object) -> Any:
-    """Return the plain JSON-ready form of a dataclass, enum, tuple, dict or scalar."""
+    """Return the plain JSON-ready form of a dataclass, enum, path, tuple, dict or scalar."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             field.name: encode(getattr(value, field.name))
@@ -50,6 +50,8 @@ def encode(value: object) -> Any:
         }
     if isinstance(value, enum.Enum):
         return value.value
+    if isinstance(value, PurePath):
+        return str(value)
     if isinstance(value, (tuple, list)):
         return [encode(item) for item in value]
     if isinstance(value, dict):

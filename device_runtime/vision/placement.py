@@ -88,6 +88,23 @@ class Placement:
             slice(math.floor(self.left * columns), math.ceil((self.left + self.width) * columns)),
         )
 
+    def mask_to_input(self, mask: Mask, prep: ImagePrep) -> Mask:
+        """Map class ids from the frame to the input: each input pixel takes the frame pixel that is at its centre.
+
+        Args:
+            mask: (frame_height, frame_width).
+            prep: the preparation that this placement is for.
+
+        Returns:
+            (height, width) of the input, the same dtype; its highest value in the padding.
+        """
+        across = (np.arange(self.width) + 0.5) * (self.crop_width / self.width) + self.crop_left
+        down = (np.arange(self.height) + 0.5) * (self.crop_height / self.height) + self.crop_top
+        whole: Mask = np.full((prep.height, prep.width), no_class(mask), mask.dtype)
+        seen = mask.take(across.astype(np.intp), axis=1).take(down.astype(np.intp), axis=0)
+        whole[self.top : self.top + self.height, self.left : self.left + self.width] = seen
+        return whole
+
     def mask_to_frame(self, mask: Mask, prep: ImagePrep) -> Mask:
         """Map class ids from the input to the frame: each pixel takes the cell that its centre falls into.
 

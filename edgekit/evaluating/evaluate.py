@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from converters.datasets import KIND_OF_TASK, Dataset, LabelledPicture
+from converters.datasets import Dataset, LabelledPicture, class_indices, require_kind, true_mask
 from converters.parity.metrics import (
     DetectedPicture,
     Integers,
@@ -19,21 +19,18 @@ from converters.parity.metrics import (
     overlap,
     per_class_accuracy,
     top_k_accuracy,
+    uncut,
 )
-from device_runtime.contract.decode import suggestion
 from device_runtime.contract.events import Events, Notice, Progress, Step
 from device_runtime.contract.model import ModelSpec
-from device_runtime.errors import BadFileError, UsageError
+from device_runtime.errors import BadFileError
 from device_runtime.predictor import Answer, Predictor
 from device_runtime.tasks.interface import Candidates, ClassMap, Values
 from device_runtime.vision.frame import Frame
-from device_runtime.vision.picture import read_mask, read_picture
-from device_runtime.vision.placement import Mask, no_class
+from device_runtime.vision.picture import read_picture
+from device_runtime.vision.placement import no_class
 
 TOP_K = 5
-_MAP_SCORE_THRESHOLD = 0.01
-_MAP_MAX_ITEMS = 100
-"""mAP integrates over all scores, so hardly any is cut off; COCO counts at most 100 objects a picture."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +71,8 @@ def evaluate(
         BadFileError: no picture can be read.
         ModelError: the model cannot be run.
     """
-    wanted = KIND_OF_TASK[spec.task.name]
-    if dataset.kind is not wanted:
-        raise UsageError(
-            f"{dataset.path}: a {spec.task.name} model needs labels that are {wanted.name.lower()}, got "
-            f"{dataset.kind.name.lower()}",
-            hint=f"write a labels.csv with the header {wanted.value}",
-        )
-    indices = _class_indices(spec, dataset)
+    require_kind(dataset, spec.task)
+    indices = class_indices(dataset, spec.task, spec.labels, [tensor.shape for tensor in spec.outputs])
     events(Step(f"evaluate {len(dataset.pictures)} pictures"))
     run = _Run(dataset, events)
     if spec.task.name == "segmentation":
@@ -152,7 +143,7 @@ def _evaluate_classifier(
 def _evaluate_detector(
     model: Path, spec: ModelSpec, indices: Mapping[str, int], run: _Run, engine: str, threads: int
 ) -> Evaluation:
-    task = dataclasses.replace(spec.task, score_threshold=_MAP_SCORE_THRESHOLD, max_items=_MAP_MAX_ITEMS)
+    task = uncut(spec.task)
     predictor = Predictor(model, dataclasses.replace(spec, task=task), engine, threads)
     pictures: list[DetectedPicture] = []
 
@@ -189,7 +180,7 @@ def _evaluate_segmenter(predictor: Predictor, run: _Run) -> Evaluation:
     counts: list[Integers] = []
 
     def work(frame: Frame, picture: LabelledPicture) -> None:
-        truth = _true_mask(picture, frame)
+        truth = true_mask(picture, frame.width, frame.height)
         answer = predictor.answer(frame)
         if not isinstance(answer.found, ClassMap):
             raise TypeError(f"expected a class map, got {type(answer.found).__name__}")
@@ -216,18 +207,6 @@ def _evaluate_segmenter(predictor: Predictor, run: _Run) -> Evaluation:
         if share is not None
     )
     return Evaluation("segmentation", run.done, {"miou": result.mean}, per_class, tuple(run.skipped))
-
-
-def _true_mask(picture: LabelledPicture, frame: Frame) -> Mask:
-    if picture.mask is None:
-        raise BadFileError(f"{picture.path}: expected a mask")
-    mask = read_mask(picture.mask)
-    if mask.shape != (frame.height, frame.width):
-        raise BadFileError(
-            f"{picture.mask}: expected {frame.width}x{frame.height} px as {picture.path}, "
-            f"got {mask.shape[1]}x{mask.shape[0]}"
-        )
-    return mask
 
 
 def _evaluate_regressor(predictor: Predictor, run: _Run) -> Evaluation:
@@ -257,26 +236,6 @@ def _candidates(answer: Answer) -> Candidates:
     if not isinstance(answer.found, Candidates):
         raise TypeError(f"expected candidates, got {type(answer.found).__name__}")
     return answer.found
-
-
-def _class_indices(spec: ModelSpec, dataset: Dataset) -> dict[str, int]:
-    """Return the class index of every label that occurs: by its name, else as a number."""
-    named: dict[str, int] = {}
-    for position, name in enumerate(spec.labels):
-        named.setdefault(name, position - spec.task.label_offset)
-    classes = spec.outputs[0].shape[-1] if spec.task.name == "classification" else None
-    indices: dict[str, int] = {}
-    for label in dataset.labels:
-        if label in named:
-            indices[label] = named[label]
-        elif label.isdecimal() and (classes is None or int(label) < classes):
-            indices[label] = int(label)
-        else:
-            raise UsageError(
-                f'{dataset.path}: label "{label}" is none of the model\'s',
-                hint=suggestion(label, named) if named else "give the model's label file: --labels FILE",
-            )
-    return indices
 
 
 def _class_count(spec: ModelSpec, pictures: list[DetectedPicture]) -> int:
