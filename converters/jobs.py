@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from converters.backends.interface import ExportPlan, SourceFacts, SourceOptions
 from converters.interface import LayerError
+from converters.partitions import Partitions
 from converters.recipe import QuantRecipe
 from device_runtime.contract.model import ImagePrep, ModelSpec, TensorSpec
 
@@ -141,6 +142,37 @@ class Sensitivities:
 
 
 @dataclass(frozen=True)
+class CountPartitions:
+    """Load a model, and tell in how many pieces XNNPACK takes it. Answer: ``Partitions``."""
+
+    model: str
+    engine: str
+
+
+@dataclass(frozen=True)
+class CompareLayers:
+    """Compare a quantised model layer by layer with its float version, on the first ``limit`` samples (0: all).
+
+    ``samples`` are as in ``RunSource``; ``float_prep`` and ``prep`` are what each of the models makes of a picture,
+    None for tensor models. Answer: ``LayerErrors``.
+    """
+
+    float_model: str
+    model: str
+    samples: tuple[str, ...]
+    float_prep: ImagePrep | None
+    prep: ImagePrep | None
+    limit: int = 16
+
+
+@dataclass(frozen=True)
+class LayerErrors:
+    """The layers of two versions of a model, in the order of the graph."""
+
+    layers: tuple[LayerError, ...]
+
+
+@dataclass(frozen=True)
 class Timings:
     """The median of an invocation in ms, of each model."""
 
@@ -175,8 +207,10 @@ Job = (
     | RunModel
     | TimeModels
     | MeasureSensitivity
+    | CountPartitions
+    | CompareLayers
 )
-Answer = SourceFacts | Outputs | Timings | Sensitivities | Done
+Answer = SourceFacts | Outputs | Timings | Sensitivities | Partitions | LayerErrors | Done
 JOBS: dict[str, type[Job]] = {
     "open": OpenSource,
     "run-source": RunSource,
@@ -188,4 +222,6 @@ JOBS: dict[str, type[Job]] = {
     "run-model": RunModel,
     "time": TimeModels,
     "measure-sensitivity": MeasureSensitivity,
+    "count-partitions": CountPartitions,
+    "compare-layers": CompareLayers,
 }

@@ -1,4 +1,4 @@
-"""Asks the installed engines which operators they have: ``python -m converters.probe_runtimes [FILE]`` writes the table.
+"""Asks the installed engines which operators they have; ``python -m converters.probe_runtimes [FILE]`` writes it down.
 
 An engine refuses a model whose operator it does not have in the version that the model states, before it looks at
 anything else; one operator at a time tells all. Both engines have to be installed.

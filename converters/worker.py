@@ -21,6 +21,8 @@ from converters.jobs import (
     JOBS,
     Answer,
     Calibrate,
+    CompareLayers,
+    CountPartitions,
     Done,
     ExportFloat,
     Finish,
@@ -46,6 +48,8 @@ _HANDLERS = {
     RunModel: "converters.model_runs:run_model",
     TimeModels: "converters.timing:time_models",
     MeasureSensitivity: "converters.sensitivity:measure_sensitivity",
+    CountPartitions: "converters.partition_runs:answer_partitions",
+    CompareLayers: "converters.layer_runs:compare_layers",
 }
 """What does the jobs that need no source: functions of a job and of who hears of its progress.
 

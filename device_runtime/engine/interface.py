@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from device_runtime.contract.model import TensorSpec
 from device_runtime.vision.frame import Tensor
+
+
+@dataclass(frozen=True)
+class Node:
+    """A step of a loaded model: an operator of its graph, or a piece of the graph that a delegate runs.
+
+    ``inputs`` and ``outputs`` are numbers of tensors, -1 for an input that is left out.
+    """
+
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
 
 
 class Engine(Protocol):

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from device_runtime.contract.model import TensorSpec
-from device_runtime.engine.interface import Engine
+from device_runtime.engine.interface import Node
 from device_runtime.errors import ModelError, UnfitError, UsageError
 from device_runtime.files import refused
 from device_runtime.vision.frame import Tensor
@@ -32,7 +32,7 @@ def installed_engines() -> list[str]:
     return [name for name, (module, _) in ENGINES.items() if importlib.util.find_spec(module)]
 
 
-def open_engine(model: Path, engine: str = "auto", threads: int = 1) -> Engine:
+def open_engine(model: Path, engine: str = "auto", threads: int = 1) -> TfliteEngine:
     """Load a ``.tflite`` file and allocate its tensors.
 
     Args:
@@ -89,6 +89,19 @@ class TfliteEngine:
         """Return a copy of an output tensor, in its stored dtype."""
         tensor: Tensor = self._interpreter.get_tensor(self._output_details[index]["index"])
         return tensor
+
+    def nodes(self) -> tuple[Node, ...]:
+        """Return the operators of the graph, and then a node called DELEGATE for each piece that a delegate runs."""
+        # What the interpreter's own _get_ops_details calls; that one fails for types that NumPy does not have.
+        inner = self._interpreter._interpreter  # noqa: SLF001 - neither package has a public way
+        return tuple(
+            Node(
+                str(inner.NodeName(index)),
+                tuple(int(tensor) for tensor in inner.NodeInputs(index)),
+                tuple(int(tensor) for tensor in inner.NodeOutputs(index)),
+            )
+            for index in range(inner.NumNodes())
+        )
 
     def _load(self, module: str) -> tuple[Any, str]:
         with _captured_stderr() as log:
