@@ -21,8 +21,10 @@ def made(name):
     """Make an environment where this user's are; where packages come from is told to pip, so tell uv the same."""
     if "PIP_FIND_LINKS" in os.environ:
         os.environ.setdefault("UV_FIND_LINKS", os.environ["PIP_FIND_LINKS"])
-    # Some tests have a home of their own; the environment is not made again for each.
+    # Some tests have a home of their own; nothing is made or downloaded again for each.
     os.environ["EDGEKIT_ENVIRONMENTS"] = str(environments_folder())
+    os.environ.setdefault("UV_CACHE_DIR", str(Path.home() / ".cache" / "uv"))
+    os.environ.setdefault("PYENV_ROOT", str(Path.home() / ".pyenv"))
     prepare(ENVIRONMENTS[name], lambda event: sys.stderr.write(f"{event}\n"))
     return ENVIRONMENTS[name]
 
