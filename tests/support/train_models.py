@@ -57,6 +57,7 @@ def main(folder):
     save_detector(folder, shape)
     save_odd_ones(folder, shape, plain)
     export(plain, folder / "plain.tflite")
+    save_blocks(folder, shape)
     save_pictures(folder / "pictures", *colour_pictures(24, seed=2))
 
 
@@ -98,11 +99,29 @@ def save_odd_ones(folder, shape, plain):
     plain.save_weights(folder / "only.weights.h5")
 
 
+def save_blocks(folder, shape):
+    """A block as MobileNetV3 has it (hard-swish, squeeze and excite), and a recurrent layer; neither is trained."""
+    image = keras.Input(shape)
+    wide = layers.Activation("hard_swish")(layers.Conv2D(16, 3, strides=2, padding="same")(image))
+    deep = layers.Activation("hard_swish")(layers.DepthwiseConv2D(3, padding="same")(wide))
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(deep)
+    gate = layers.Conv2D(16, 1, activation="hard_sigmoid")(layers.Conv2D(4, 1, activation="relu")(gate))
+    added = layers.Add()([wide, layers.Conv2D(16, 1)(layers.Multiply()([deep, gate]))])
+    logits = layers.Dense(4, name="logits")(layers.GlobalAveragePooling2D()(added))
+    block = keras.Model(image, logits, name="hard_swish")
+    block.save(folder / "hard-swish.keras")
+    export(block, folder / "hard-swish.tflite")
+
+    steps = keras.Input((10, 6))
+    export(keras.Model(steps, layers.Dense(3)(layers.LSTM(8)(steps))), folder / "lstm.tflite")
+
+
 def export(model, target):
     import tensorflow as tf  # noqa: PLC0415 - Keras has imported it by now
 
     saved = target.with_suffix("")
-    model.export(saved, input_signature=[keras.InputSpec(shape=(1, SIDE, SIDE, 3), dtype="float32")], verbose=False)
+    signature = [keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32")]
+    model.export(saved, input_signature=signature, verbose=False)
     target.write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(saved)).convert())
 
 
