@@ -23,7 +23,9 @@ def milliseconds(value: float) -> str:
 
 def memory(count: int) -> str:
     """Return a number of bytes in MB (powers of 1000), or KB where that says more."""
-    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} KB"
+    if count >= 1e6:
+        return f"{count / 1e6:.1f} MB"
+    return f"{count / 1e3:.0f} KB" if count >= 1e5 else f"{count / 1e3:.1f} KB"
 
 
 def nice_step(span: float, count: int) -> float:

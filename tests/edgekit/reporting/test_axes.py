@@ -29,4 +29,4 @@ def test_ticks_are_round_numbers_at_their_places():
 
 
 def test_sizes_are_written_in_the_unit_that_says_more():
-    assert (memory(98_700_000), memory(12_340)) == ("98.7 MB", "12.3 KB")
+    assert [memory(count) for count in (98_700_000, 254_800, 12_340)] == ["98.7 MB", "255 KB", "12.3 KB"]
