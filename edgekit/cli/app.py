@@ -27,6 +27,7 @@ COMMANDS = {
     "predict": "Run a model on pictures.",
     "evaluate": "Measure a model's accuracy on a labelled data set.",
     "inspect": "Show what is in a model or a bundle.",
+    "explain": "Tell what of a model runs where, and where its accuracy went.",
     "bundle": "Pack a model and all it needs into one file.",
     "verify": "Check every byte of a bundle.",
     "deploy": "Install a bundle on a board, or return to the old release.",
