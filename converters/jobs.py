@@ -34,6 +34,17 @@ class RunSource:
 
 
 @dataclass(frozen=True)
+class MeasureFits:
+    """Hold preparations against what the loaded image model remembers of its training. Answer: ``Fits``.
+
+    ``samples`` is the ``.npy`` of pictures, in the colour order of the first of ``preps``.
+    """
+
+    samples: str
+    preps: tuple[ImagePrep, ...]
+
+
+@dataclass(frozen=True)
 class ExportFloat:
     """Write the loaded model as float32 TFLite."""
 
@@ -190,6 +201,13 @@ class Outputs:
 
 
 @dataclass(frozen=True)
+class Fits:
+    """The misfit of each preparation, 0 for the training's own; none where the model remembers nothing."""
+
+    misfits: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Done:
     """The job is done. ``tools`` are the packages that did it, with their versions."""
 
@@ -199,6 +217,7 @@ class Done:
 Job = (
     OpenSource
     | RunSource
+    | MeasureFits
     | ExportFloat
     | Tidy
     | Calibrate
@@ -210,10 +229,11 @@ Job = (
     | CountPartitions
     | CompareLayers
 )
-Answer = SourceFacts | Outputs | Timings | Sensitivities | Partitions | LayerErrors | Done
+Answer = SourceFacts | Outputs | Timings | Sensitivities | Partitions | LayerErrors | Fits | Done
 JOBS: dict[str, type[Job]] = {
     "open": OpenSource,
     "run-source": RunSource,
+    "measure-fits": MeasureFits,
     "export": ExportFloat,
     "tidy": Tidy,
     "calibrate": Calibrate,

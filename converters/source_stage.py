@@ -12,7 +12,7 @@ from converters.backends.interface import SourceFacts, SourceOptions
 from converters.calibration import Samples, collect_samples, generate_samples
 from converters.calibration_checks import one_answer
 from converters.interface import ConvertRequest
-from converters.jobs import Done, ExportFloat, OpenSource, Outputs, RunSource, Tidy
+from converters.jobs import Done, ExportFloat, Fits, MeasureFits, OpenSource, Outputs, RunSource, Tidy
 from converters.labelled import Answers, Labelled, collect_labelled
 from converters.parity.scores import Truth
 from converters.plan import ConversionPlan, plan_conversion
@@ -20,6 +20,7 @@ from converters.process import Worker, open_worker
 from converters.registry import backend_for, environment_for
 from converters.sets import MOST, digests, plan_split, subset, unseen
 from converters.tensor_samples import collect_tensors, generate_tensors
+from converters.training_fit import judge, other_preps, require_fit
 from device_runtime.contract.events import Events, Notice, Step
 from device_runtime.errors import BadFileError, UsageError
 from device_runtime.files import sha256_of
@@ -95,6 +96,7 @@ def make_float_model(request: ConvertRequest, folder: Path, events: Events, *, t
         facts = _open(worker, request, events)
         plan = plan_conversion(facts, request, takes_bytes=takes_bytes)
         samples = _samples(request, facts, plan, folder, events)
+        plan = replace(plan, warnings=plan.warnings + _doubts_of_training(worker, samples, plan, str(request.source)))
         sets = None
         if request.recipe == AUTO:
             samples, sets = _split(worker, request, samples, plan, folder, events)
@@ -142,6 +144,15 @@ def _samples(
     if prep is None:
         return collect_tensors(request.calibration, inputs, count, request.seed, target, events)
     return collect_samples(request.calibration, prep, count, request.seed, target, events)
+
+
+def _doubts_of_training(worker: Worker, samples: Samples, plan: ConversionPlan, where: str) -> tuple[str, ...]:
+    """Hold the declared normalisation against what the model remembers of its training, where it remembers."""
+    if plan.source_prep is None or samples.generated:
+        return ()
+    preps = (plan.source_prep, *other_preps(plan.source_prep))
+    fits = worker.call(MeasureFits(str(samples.paths[0]), preps), Fits, "look at the first layers")
+    return require_fit(judge(preps, fits.misfits), where)
 
 
 def _split(

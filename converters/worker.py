@@ -27,6 +27,7 @@ from converters.jobs import (
     ExportFloat,
     Finish,
     Job,
+    MeasureFits,
     MeasureSensitivity,
     OpenSource,
     Quantise,
@@ -72,6 +73,10 @@ class Session:
             from converters.source_runs import run_source  # noqa: PLC0415 - as the handlers
 
             return run_source(self._opened(), job, self._events)
+        if isinstance(job, MeasureFits):
+            from converters.training_fit import measure_fits  # noqa: PLC0415 - as the handlers
+
+            return measure_fits(self._opened(), job, self._events)
         if isinstance(job, ExportFloat):
             self._opened().export(Path(job.target), job.plan)
             return Done()

@@ -17,6 +17,7 @@ import tensorflow as tf
 from converters.backends.interface import Batch, ExportPlan, InputFacts, SourceFacts, SourceModel
 from converters.backends.keras_archive import KerasArchive
 from converters.backends.keras_layers import activation_of, leading_layers
+from converters.backends.keras_memory import TrainingMemory, memory_of
 from converters.backends.tf_export import (
     Function,
     as_pictures,
@@ -92,6 +93,10 @@ class KerasSource:
                 model = self._keras.Model(leading_layers(model)[1], model.outputs)
             function = self._as_function(self._normalised(model, plan) if plan.mean else model)
         export_function(function, target, plan, str(self._path))
+
+    def memory(self) -> TrainingMemory | None:
+        """Return what the model remembers of its training, for ``converters.training_fit``."""
+        return None if self._leading or len(self._inputs) > 1 else memory_of(self._keras, self._model)
 
     def _as_function(self, model: Any) -> Function:
         # A Keras 3 variable is not one of TensorFlow's; it holds one.
