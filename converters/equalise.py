@@ -25,6 +25,9 @@ Floats = npt.NDArray[np.float32]
 
 _ROUNDS = 4
 _LARGEST_POWER = 20
+_WORTH = 4.0
+"""Channels that differ less are left alone: at most two of eight bits are lost, and factors cost weights a little."""
+
 _SAME = 1e-6
 _TRIALS = 4
 _SIX = 6.0
@@ -117,7 +120,7 @@ class _Graph:
         factors = _factors(r1, _extent(second, in_axis))
         if pair.six:
             factors = self._below_six(pair, factors)
-        if np.all(factors == 1):
+        if factors.max() <= _WORTH * factors.min():
             return False
         self._store(pair.first.inputs[1], first * _along(factors, first.ndim, out_axis))
         if len(pair.first.inputs) > 2 and pair.first.inputs[2] >= 0:
