@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from litert_quantizer import quantizer, recipe_manager
 from litert_quantizer.utils import tfl_flatbuffer_utils
 
@@ -81,8 +82,11 @@ def _alone(content: bytes, operator: OperatorInfo, info: TfliteInfo, recipe: Qua
 
 def _answers(content: bytes, rows: list[list[Tensor]]) -> list[list[Real]]:
     """Return the model's outputs for each row."""
-    interpreter = Interpreter(model_content=content, num_threads=1)
-    interpreter.allocate_tensors()
+    try:
+        interpreter = _loaded(content, OpResolverType.BUILTIN)
+    except RuntimeError:
+        # XNNPACK refuses some layers when they are alone among floats; LiteRT's own kernels take them.
+        interpreter = _loaded(content, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
     inputs = [detail["index"] for detail in interpreter.get_input_details()]
     outputs = [detail["index"] for detail in interpreter.get_output_details()]
     found = []
@@ -93,6 +97,12 @@ def _answers(content: bytes, rows: list[list[Tensor]]) -> list[list[Real]]:
         interpreter.invoke()
         found.append([np.asarray(interpreter.get_tensor(index), np.float64) for index in outputs])
     return found
+
+
+def _loaded(content: bytes, kernels: OpResolverType) -> Any:
+    made = Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=kernels)
+    made.allocate_tensors()
+    return made
 
 
 def _error(info: TfliteInfo, operator: OperatorInfo, wanted: list[list[Real]], got: list[list[Real]]) -> LayerError:

@@ -24,9 +24,11 @@ _BUG_EXIT_CODE = 70
 COMMANDS = {
     "new": "Make a project folder with a sample model and images.",
     "convert": "Quantise a trained model to TFLite and prove the result.",
+    "recipes": "List what a model can be converted to.",
     "predict": "Run a model on pictures.",
     "evaluate": "Measure a model's accuracy on a labelled data set.",
     "inspect": "Show what is in a model or a bundle.",
+    "compare": "Put two models side by side.",
     "explain": "Tell what of a model runs where, and where its accuracy went.",
     "bundle": "Pack a model and all it needs into one file.",
     "verify": "Check every byte of a bundle.",
