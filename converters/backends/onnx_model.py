@@ -16,14 +16,17 @@ import onnxruntime
 import onnxsim
 from onnx import TensorProto, helper, numpy_helper
 
+from converters.backends.channels_last import move_channels_last
 from converters.backends.image_axes import TO_FIRST, TO_LAST
 from converters.backends.interface import Batch, ExportPlan, InputFacts, SourceFacts, SourceModel
 from converters.backends.onnx_check import in_float32, require_finite, require_known
 from converters.backends.onnx_file import MAX_BYTES
 from converters.backends.onnx_layout import Layouts
+from converters.backends.onnx_runs import run_apart
 from converters.errors import ConversionError
 from converters.tasks import OutputFacts
 from converters.tflite_reader import read_tflite
+from converters.tflite_writer import pack, unpack
 from device_runtime.errors import ModelError
 from device_runtime.files import write_bytes
 
@@ -120,17 +123,32 @@ class OnnxSource:
         return [np.concatenate(column) for column in zip(*rows, strict=True)]
 
     def export(self, target: Path, plan: ExportPlan) -> None:
-        """Write float32 TFLite: onnx2tf's direct way, from a graph with all shapes fixed and images channels last."""
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            graph = Path(folder) / "graph.onnx"
-            fixed = self._simplified(self._with_own_ports(plan))
-            onnx.save(fixed, graph)
-            names = [info.name for info in fixed.graph.input]
+        """Write float32 TFLite: onnx2tf's direct way, from a graph with all shapes fixed and images channels last.
+
+        What it wrote is run, and held against the graph, at once: onnx2tf 2.6.9 drops some transpositions at outputs.
+        Turned round in another way, they stay.
+        """
+        for apart in (False, True):
+            graph = self._simplified(self._with_own_ports(plan, apart=apart))
+            content = self._converted(graph, target.parent)
+            difference = run_apart(content, graph)
+            if not difference:
+                write_bytes(target, content)
+                return
+        raise ConversionError(
+            f"{self._path}: onnx2tf {onnx2tf.__version__} converts it wrongly: {difference}",
+            hint="export it by another exporter, or as a program of torch.export: see docs/guides/sources.md",
+        )
+
+    def _converted(self, graph: Any, folder: Path) -> bytes:
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            source, exported = Path(name) / "graph.onnx", Path(name) / "graph_float32.tflite"
+            onnx.save(graph, source)
             try:
                 onnx2tf.convert(
-                    input_onnx_file_path=str(graph),
-                    output_folder_path=folder,
-                    keep_shape_absolutely_input_names=names,
+                    input_onnx_file_path=str(source),
+                    output_folder_path=name,
+                    keep_shape_absolutely_input_names=[info.name for info in graph.graph.input],
                     not_use_onnxsim=True,  # done already, where its failures can be told
                     # TFLite's own recurrent operators keep their state from one sample to the next.
                     enable_rnn_unroll=True,
@@ -142,9 +160,9 @@ class OnnxSource:
                     f"{self._path}: onnx2tf cannot convert it: {_first_line(error)}",
                     hint="simplify the part that it names, or leave it out of the model and compute it afterwards",
                 ) from error
-            exported = Path(folder) / "graph_float32.tflite"
             self._require_builtin(exported)
-            write_bytes(target, exported.read_bytes())
+            model = unpack(exported.read_bytes())
+            return pack(model) if move_channels_last(model) else exported.read_bytes()
 
     def _require_builtin(self, exported: Path) -> None:
         """Refuse what onnx2tf writes for operators that it does not know: custom ones, which nothing can run."""
@@ -210,8 +228,11 @@ class OnnxSource:
                 hint="export it with an example of batch 1",
             ) from error
 
-    def _with_own_ports(self, plan: ExportPlan) -> Any:
-        """Return the model with inputs ``input_0`` … of fixed shapes, outputs ``output_0`` …, images channels last."""
+    def _with_own_ports(self, plan: ExportPlan, *, apart: bool) -> Any:
+        """Return the model with inputs ``input_0`` … of fixed shapes, outputs ``output_0`` …, images channels last.
+
+        With ``apart``, outputs are turned round with their pixels in one row, where no optimiser sees an image.
+        """
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
         graph = model.graph
@@ -224,7 +245,10 @@ class OnnxSource:
             _normalise(graph, before, plan)
         for index, (port, info) in enumerate(zip(self._outputs, graph.output, strict=True)):
             kind = info.type.tensor_type.elem_type
-            after.append(_bridge(port.name, f"output_{index}", TO_LAST if port.image else ()))
+            if port.image and apart:
+                after += _turned_apart(graph, port, f"output_{index}")
+            else:
+                after.append(_bridge(port.name, f"output_{index}", TO_LAST if port.image else ()))
             sides = [f"output_{index}_{axis}" for axis in range(len(port.shape))]
             outputs.append(helper.make_tensor_value_info(f"output_{index}", kind, sides))
         nodes = [*before, *graph.node, *after]
@@ -249,6 +273,30 @@ def _bridge(source: str, target: str, order: Sequence[int]) -> Any:
     if order:
         return helper.make_node("Transpose", [source], [target], perm=list(order))
     return helper.make_node("Identity", [source], [target])
+
+
+def _turned_apart(graph: Any, port: _Port, target: str) -> list[Any]:
+    """Return (n, c, h, w) → (n, c, h w) → (n, h w, c) → (n, h, w, c); the sides may be open until shapes are known."""
+    row, shape, height, width, sides = (
+        f"edgekit_{target}_{what}" for what in ("row", "shape", "height", "width", "sides")
+    )
+    constants = {row: [0, 0, -1], height: [2], width: [3], f"{target}_one": [1], f"{target}_last": [-1]}
+    graph.initializer.extend(numpy_helper.from_array(np.array(v, np.int64), n) for n, v in constants.items())
+    flat, turned = f"edgekit_{target}_flat", f"edgekit_{target}_turned"
+    return [
+        helper.make_node("Reshape", [port.name, row], [flat]),
+        helper.make_node("Transpose", [flat], [turned], perm=[0, 2, 1]),
+        helper.make_node("Shape", [port.name], [shape]),
+        helper.make_node("Gather", [shape, height], [f"{height}_value"]),
+        helper.make_node("Gather", [shape, width], [f"{width}_value"]),
+        helper.make_node(
+            "Concat",
+            [f"{target}_one", f"{height}_value", f"{width}_value", f"{target}_last"],
+            [sides],
+            axis=0,
+        ),
+        helper.make_node("Reshape", [turned, sides], [target]),
+    ]
 
 
 def _normalise(graph: Any, before: list[Any], plan: ExportPlan) -> None:

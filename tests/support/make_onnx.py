@@ -87,6 +87,21 @@ def mobile_block():
     return model(nodes, [tensor("image", 1, 3, SIDE, SIDE)], [tensor("features", 1, 8, 8, 8)], values)
 
 
+def gated(kind, gate="Sigmoid", *, last=True):
+    """Squeeze and excite behind an activation, as MobileNetV3 and EfficientNet have it."""
+    nodes = [
+        node("Conv", "image,w", "c", pads=[1, 1, 1, 1]),
+        node(kind, "c", "d"),
+        node("GlobalAveragePool", "d", "p"),
+        node("Conv", "p,s,sb", "q"),
+        node(gate, "q", "r"),
+        node("Mul", "d,r", "u"),
+        node("Conv", "u,pw", "features") if last else node("Identity", "u", "features"),
+    ]
+    values = [weights("w", 8, 3, 3, 3), weights("s", 8, 8, 1, 1), weights("sb", 8), weights("pw", 8, 8, 1, 1)]
+    return model(nodes, [tensor("image", 1, 3, SIDE, SIDE)], [tensor("features", 1, 8, SIDE, SIDE)], values)
+
+
 def two_outputs():
     nodes = [
         node("Conv", "image,w", "c", pads=[1, 1, 1, 1]),
@@ -235,6 +250,9 @@ def inconvertible():
 GOOD = {
     "classifier": classifier,
     "mobile-block": mobile_block,
+    "gated-hardswish": lambda: gated("HardSwish", "HardSigmoid"),
+    "gated-tanh": lambda: gated("Tanh"),
+    "gated-at-the-end": lambda: gated("Elu", last=False),
     "two-outputs": two_outputs,
     "concat-resize": concat_resize,
     "two-inputs": two_inputs,

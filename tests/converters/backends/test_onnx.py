@@ -39,6 +39,9 @@ def operators(model):
     [
         "classifier",
         "mobile-block",
+        "gated-hardswish",
+        "gated-tanh",
+        "gated-at-the-end",
         "two-outputs",
         "concat-resize",
         "two-inputs",
@@ -109,6 +112,11 @@ def test_pixels_are_normalised_by_a_layer_in_front(export, name):
 def test_nothing_that_computes_shapes_is_left_in_the_export(export):
     kinds = operators(export("open-batch").model)
     assert not kinds & {"SHAPE", "SLICE", "STRIDED_SLICE", "GATHER", "TRANSPOSE"}
+
+
+@pytest.mark.parametrize("name", ["mobile-block", "gated-hardswish", "gated-tanh"])
+def test_no_feature_map_is_turned_round_on_the_way(export, name):
+    assert "TRANSPOSE" not in operators(export(name).model)
 
 
 def test_a_recurrent_layer_does_not_remember_the_sample_before(export):
