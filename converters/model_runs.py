@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from converters.arrays import ArrayWriter, open_array
 from converters.errors import ConversionError
 from converters.jobs import Outputs, RunModel
 from device_runtime.contract.events import Events, Progress
-from device_runtime.contract.model import Colour, ImagePrep
+from device_runtime.contract.model import Colour, ImagePrep, Resize
 from device_runtime.engine.interface import Engine
 from device_runtime.engine.litert import open_engine
 from device_runtime.engine.values import real, stored
@@ -59,7 +60,8 @@ def _writer(engine: Engine, prep: ImagePrep | None) -> Callable[[list[Tensor]], 
     """Return what puts a sample into the engine's inputs: pictures as the board does it, tensors as their values."""
     if prep is None:
         return lambda values: _write_tensors(engine, values)
-    preparer = Preparer(prep, engine.inputs[0])
+    # The samples were fitted to the model's size already: a centre of them must not be cut out again.
+    preparer = Preparer(replace(prep, resize=Resize.STRETCH, crop_fraction=1.0), engine.inputs[0])
 
     def write_picture(values: list[Tensor]) -> None:
         pixels = values[0]

@@ -26,7 +26,7 @@ from converters.source_stage import Evidence
 from converters.tflite_reader import read_tflite
 from device_runtime.contract.decode import read_json
 from device_runtime.contract.events import Notice, silent
-from device_runtime.contract.model import ModelSpec
+from device_runtime.contract.model import ModelSpec, Resize
 from device_runtime.engine.litert import open_engine
 from device_runtime.engine.values import real
 from device_runtime.errors import BadFileError, EdgeError, ModelError, UsageError
@@ -117,6 +117,12 @@ def test_camera_bytes_go_straight_into_every_static_model(converted):
     straight = Preparer(spec.prep, spec.inputs[0]).straight
     assert straight == (converted.recipe == "static-int8")
     assert (spec.inputs[0].dtype == "uint8") == straight
+
+
+def test_a_centre_is_cut_out_of_each_picture_once(fake, request_for):
+    cropping = PrepOptions(Resize.CENTER_CROP, 0.5, mean=(127.5,), std=(127.5,))
+    result = convert(request_for(fake(), recipe="float32", prep=cropping), silent)
+    assert result.parity["litert"].outputs[0].snr_db > 100
 
 
 def test_the_same_request_gives_the_same_bytes(fake, request_for):
