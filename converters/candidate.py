@@ -51,7 +51,7 @@ class Maker:
             ConversionError: the model has something that the recipe cannot quantise.
         """
         plan = self._source.plan
-        ranges = self._measured(events) if recipe.calibrates else None
+        ranges = self.ranges(events) if recipe.calibrates else None
         self._count += 1
         path = self._folder / f"made-{self._count}.tflite"
         events(Step(f"apply recipe {recipe.name}"))
@@ -62,7 +62,8 @@ class Maker:
         tools = {**self._source.facts.tools, **done.tools}
         return Made(recipe, path, spec_of(self._request, self._source, recipe, path, plan.prep_of(recipe), tools))
 
-    def _measured(self, events: Events) -> Path:
+    def ranges(self, events: Events) -> Path:
+        """Return the file of the float model's ranges, measured when they are asked for first."""
         if self._ranges is None:
             source = self._source
             events(Step(f"measure ranges on {len(source.evidence.samples.names)} samples"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from converters.interface import Candidate, Confirmation, Interval, LayerError, SearchOptions
@@ -13,6 +13,9 @@ _SAME_COST = 0.03
 """Relative: medians of two equal models, taken in turns, differ by up to this (benchmarks/recipes.py)."""
 
 _GUILTY = 5
+_HARMLESS_DB = 30.0
+"""A thousandth of the signal's power."""
+
 _ALIKE_DB = 3.0
 """Layers within this of the worst one are to blame with it: a factor of two in the power of the error."""
 
@@ -37,17 +40,19 @@ def cost(candidate: Candidate, objective: str) -> float:
     return max((threads["1"] for threads in candidate.latency_ms.values()), default=math.inf)
 
 
-def best_first(candidates: Iterable[Candidate], objective: str) -> list[Candidate]:
+def best_first(candidates: Sequence[Candidate], objective: str) -> list[Candidate]:
     """Return the candidates that keep the budget, the best one first.
 
-    Costs within 3% count as equal: of those the one that loses least is better, then the smaller, then the faster.
+    Costs within 3% count as equal: of those the one that loses least is better, then the smaller, then the one that was
+    tried first, which is the plainer recipe. To gain is luck, and counts as losing nothing.
     """
     kept = sorted((each for each in candidates if each.status == "ok"), key=lambda each: cost(each, objective))
+    tried = {each.name: place for place, each in enumerate(candidates)}
     ranked: list[Candidate] = []
     while kept:
         limit = cost(kept[0], objective) * (1 + _SAME_COST)
         equal = [each for each in kept if cost(each, objective) <= limit]
-        best = min(equal, key=lambda each: (_drop(each), each.size_bytes, cost(each, "latency")))
+        best = min(equal, key=lambda each: (max(_drop(each), 0.0), each.size_bytes, tried[each.name]))
         ranked.append(best)
         kept.remove(best)
     return ranked
@@ -74,9 +79,16 @@ def confirm(drop: Interval, metric: Interval, baseline: float, count: int, max_d
 
 
 def guilty_layers(layers: Sequence[LayerError]) -> tuple[str, ...]:
-    """Name the layers that cost most, the worst first: at most five, all about as bad as the worst."""
+    """Name the layers that cost most, the worst first: at most five, all about as bad as the worst.
+
+    None is guilty of anything as long as the worst one alone leaves the outputs 30 dB above its noise.
+    """
     worst = sorted(layers, key=lambda layer: layer.snr_db)[:_GUILTY]
-    return tuple(f"{layer.operator} {layer.name}" for layer in worst if layer.snr_db <= worst[0].snr_db + _ALIKE_DB)
+    if not worst or worst[0].snr_db >= _HARMLESS_DB:
+        return ()
+    alike = [layer for layer in worst if layer.snr_db <= worst[0].snr_db + _ALIKE_DB]
+    # A tensor of several fused layers has all their names; the first one says which it is.
+    return tuple(f"{layer.operator} {layer.name.partition(';')[0]}" for layer in alike)
 
 
 def advice(

@@ -12,12 +12,22 @@ from converters.candidate import Made, Maker, answers
 from converters.choice import advice, best_first, confirm, guilty_layers, judged, with_frontier
 from converters.errors import BudgetMissedError, ConversionError
 from converters.interface import Candidate, Confirmation, ConvertRequest, LayerError, SearchReport, SplitSizes
-from converters.jobs import TimeModels, Timings
+from converters.jobs import (
+    CompareLayers,
+    CountPartitions,
+    LayerErrors,
+    MeasureSensitivity,
+    Sensitivities,
+    TimeModels,
+    Timings,
+)
 from converters.parity.compare import compare, require_parity
 from converters.parity.scores import METRIC_OF_TASK, Measured, Scorer
+from converters.partitions import Partitions
 from converters.process import Worker, open_worker
 from converters.recipe import RECIPES, QuantRecipe
 from converters.source_stage import EvaluationSet, EvaluationSets, FloatModel
+from converters.tflite_reader import read_tflite
 from device_runtime.contract.events import Events, Step
 from device_runtime.contract.model import ModelSpec
 from device_runtime.errors import EdgeError, Interrupted
@@ -33,6 +43,9 @@ _INTEGER_KERNELS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 _KEPT_LAYERS = (1, 2, 4, 8, 16)
 """How many of the most sensitive layers a mixed recipe keeps in float, until the budget is kept."""
+
+_LOOKED_AT = 8
+"""Samples that layers are compared on."""
 
 _SEED = 0
 
@@ -59,6 +72,7 @@ class Search:
     _digests: dict[str, str] = field(default_factory=dict)
     _layers: tuple[LayerError, ...] = ()
     _sensitivity: tuple[LayerError, ...] = ()
+    _outside: dict[str, set[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         options, task = self.request.search, self.source.plan.task.name
@@ -124,6 +138,7 @@ class Search:
                 worst = measured
         if worst is None:
             raise ConversionError(f"the {made.recipe.name} model was run on no runtime")
+        partitions = self._count_partitions(made)
         candidate = Candidate(
             made.recipe.name,
             made.recipe,
@@ -132,13 +147,75 @@ class Search:
             metric=worst.value,
             drop=worst.drop_from(self._baselines[0], _SEED),
             snr_db=snr,
+            partitions={each.engine: each.count for each in partitions},
         )
         return judged(candidate, self.request.search)
 
+    def _count_partitions(self, made: Made) -> list[Partitions]:
+        found = []
+        for runtime in self.request.runtimes:
+            with open_worker(self.folder, self.events) as worker:
+                found.append(worker.call(CountPartitions(str(made.path), runtime), Partitions, "load the model"))
+        if made.recipe.name == BASE:
+            self._outside = {each.engine: {reference.operator for reference in each.outside} for each in found}
+        return found
+
     def _try_mixed(self) -> None:
-        """Try variants of the integer recipe: equalised, with fewer partitions, and with sensitive layers in float."""
+        """Try variants of the integer recipe: equalised, in fewer pieces, and with its most sensitive layers in float.
+
+        Sensitive layers are kept in float until the budget is kept: more would only make the model slower.
+        """
         base = RECIPES[BASE]
-        self._try(replace(base, name=f"{BASE}+equalise", summary="ranges of channels evened out", equalise=True))
+        self._try(_variant(base, "equalise", equalise=True))
+        tried = self._tried.get(BASE)
+        if tried is None or tried.made is None:
+            return
+        self._look_into(tried.made)
+        mixed = [base, *self._without_breaks(base, tried.candidate)]
+        if any(self._keeps_budget(recipe) for recipe in mixed):
+            return
+        for count in _KEPT_LAYERS:
+            worst = tuple(layer.name for layer in self._sensitivity[:count])
+            if len(worst) < count:
+                return
+            found = [self._try(_variant(recipe, f"{count}-float", keep_float=worst)) for recipe in mixed]
+            if any(each and each.candidate.status == "ok" for each in found):
+                return
+
+    def _look_into(self, made: Made) -> None:
+        """Find out where the integer model loses accuracy, and which operators break it into pieces."""
+        source, evidence = self.source, self.sets[0].evidence
+        self.events(Step(f"measure what each layer of the {made.recipe.name} model costs"))
+        ranges = str(self._maker.ranges(self.events))
+        sensitivity = MeasureSensitivity(
+            str(source.model), made.recipe, ranges, evidence.files, source.plan.float_prep, _LOOKED_AT
+        )
+        self._sensitivity = self.worker.call(sensitivity, Sensitivities, "measure what each layer costs").layers
+        layers = CompareLayers(
+            str(source.model), str(made.path), evidence.files, source.plan.float_prep, made.spec.prep, _LOOKED_AT
+        )
+        with open_worker(self.folder, self.events) as worker:
+            self._layers = worker.call(layers, LayerErrors, "compare the layers").layers
+
+    def _without_breaks(self, base: QuantRecipe, candidate: Candidate) -> list[QuantRecipe]:
+        """Try to keep in float what the delegate has no integer kernels for; return the recipes that were made."""
+        outside = {name for runtime in candidate.partitions for name in self._outside[runtime]}
+        if not outside:
+            return []
+        present = {operator.name for operator in read_tflite(self.source.model).main.operators}
+        others = tuple(sorted(present - set(_INTEGER_KERNELS)))
+        breaking = tuple(sorted(outside & present - set(_INTEGER_KERNELS)))
+        recipes = []
+        if breaking:
+            recipes.append(_variant(base, f"float({','.join(breaking)})", keep_float=breaking))
+        if others and others != breaking:
+            recipes.append(_variant(base, "weighted-layers-only", keep_float=others))
+        made = [recipe for recipe in recipes if (tried := self._try(recipe)) and tried.made]
+        return [recipe for recipe in made if self._tried[recipe.name].candidate.status in ("ok", "missed")]
+
+    def _keeps_budget(self, recipe: QuantRecipe) -> bool:
+        tried = self._tried.get(recipe.name)
+        return tried is not None and tried.candidate.status == "ok"
 
     def _time(self) -> None:
         """Time all candidates that can be chosen, in turns, on every declared runtime."""
@@ -158,7 +235,7 @@ class Search:
     def _confirmed(self) -> tuple[_Tried | None, Confirmation | None]:
         """Return the best candidate that keeps the budget on samples that no decision was made with."""
         options, held_out = self.request.search, self.sets[1]
-        for candidate in best_first((each.candidate for each in self._tried.values()), options.optimize):
+        for candidate in best_first([each.candidate for each in self._tried.values()], options.optimize):
             tried = self._tried[candidate.name]
             if tried.made is None:
                 continue
@@ -221,6 +298,13 @@ def missed(report: SearchReport) -> BudgetMissedError:
         f"no candidate of {len(report.candidates)} keeps the budget, {limit}: {told}{guilty}",
         hint="; ".join(report.advice),
         report=report,
+    )
+
+
+def _variant(base: QuantRecipe, what: str, *, keep_float: tuple[str, ...] = (), equalise: bool = False) -> QuantRecipe:
+    """Return a recipe like ``base`` that is called after what is different."""
+    return replace(
+        base, name=f"{base.name}+{what}", keep_float=base.keep_float + keep_float, equalise=base.equalise or equalise
     )
 
 

@@ -163,11 +163,28 @@ def _show(result: ConversionResult, *, in_project: bool) -> None:
     before, after = size(result.float_bytes), size(result.tflite_bytes)
     answer(f"{result.tflite}: {result.recipe}, described in {result.spec_path.name}")
     answer(f"size       {before} as float32 → {after} ({result.tflite_bytes / result.float_bytes:.0%})")
+    if result.search is not None:
+        _show_search(result.search)
     for runtime, parity in result.parity.items():
         _show_parity(runtime, parity)
     if result.skipped_pictures:
         answer(f"skipped    {len(result.skipped_pictures)} unreadable: {', '.join(result.skipped_pictures[:5])}")
     answer("next: edgekit bundle" if in_project else f"next: edgekit bundle {result.tflite}")
+
+
+def _show_search(report: SearchReport) -> None:
+    chosen = next(each for each in report.candidates if each.name == report.chosen)
+    times = "; ".join(f"{threads['1']:.2f} ms on {runtime}" for runtime, threads in chosen.latency_ms.items())
+    answer(f"chosen     {chosen.name} of {len(report.candidates)} candidates in {report.seconds:.0f} s: {times}, here")
+    found = report.confirmation
+    if found is not None:
+        answer(
+            f"{report.metric:10} {found.metric.value:.4f} on {found.pictures} held-out samples, the trained model "
+            f"{found.baseline:.4f}: {found.drop.value:+.2f} points lost ({found.drop.low:+.2f} to {found.drop.high:+.2f} "
+            f"with 95% confidence)"
+        )
+    for sentence in report.advice:
+        answer(f"note       {sentence}")
 
 
 def _show_parity(runtime: str, parity: ParityReport) -> None:
