@@ -140,9 +140,9 @@ class ParityReport:
 
     ``agreement`` is the share (0–1) of samples on which both give the same answer: the same best class; for a detector
     the same objects (class equal and IoU ≥ 0.5, F1 over all samples); for a segmentation the mean IoU of both class
-    maps over all samples; for a regression values that differ by less than 5% of their spread over the source's
-    samples. ``generated`` tells that the samples were made up, for want of any: their agreement says little, their
-    SNR still shows a broken conversion.
+    maps over all samples, of the classes that cover at least 0.1% of the trained model's; for a regression values that
+    differ by less than 5% of their spread over the source's samples. ``generated`` tells that the samples were made up,
+    for want of any: their agreement says little, their SNR still shows a broken conversion.
     """
 
     samples: int

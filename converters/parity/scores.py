@@ -9,7 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from converters.interface import Interval
-from converters.parity.agreement import SAME_VALUE, Reader, best_class, same_objects, spreads_of, value_error
+from converters.parity.agreement import (
+    SAME_VALUE,
+    Reader,
+    best_class,
+    map_agreement,
+    same_objects,
+    spreads_of,
+    value_error,
+)
 from converters.parity.metrics import DetectedPicture, claim, mean_iou, overlap, precision_of, uncut
 from converters.statistics import bootstrapped, paired_difference, proportion
 from device_runtime.contract.model import ModelSpec
@@ -135,6 +143,8 @@ class Scorer:
             truths = [_to_cells(mask, found[0].shape) for mask in self._masks()]
         classes = max(int(ids.max(initial=0)) for ids in (*found, *truths)) + 1
         counts = np.stack([overlap(one, two, classes, _UNKNOWN) for one, two in zip(truths, found, strict=True)])
+        if self._truths is None:
+            return Measured(len(found), lambda rows: map_agreement(counts[rows].sum(axis=0)))
         return Measured(len(found), lambda rows: mean_iou(counts[rows].sum(axis=0)).mean)
 
     def _numbers(self, outputs: Outputs) -> Measured:

@@ -91,11 +91,22 @@ def test_maps_agree_by_their_mean_iou_over_all_samples():
     assert (worst.picture, worst.source_says, worst.converted_says) == ("a", "sky 75%, cat 25%", "sky 50%, cat 50%")
 
 
+def test_a_few_stray_cells_do_not_weigh_as_much_as_a_class():
+    wanted = np.zeros((1, 50, 50), np.float32)
+    wanted[0, :, :25] = 1
+    wanted[0, 0, 0] = 2  # 0.04% of the cells
+    got = np.where(wanted == 2, 1, wanted)
+    report = compare([wanted], [got], segmenter((1, 50, 50), "class-map"), ["a"])
+    assert report.agreement > 0.99
+    assert compare([wanted], [1 - got], segmenter((1, 50, 50), "class-map"), ["a"]).agreement == 0.0
+
+
 def test_maps_of_ids_agree_whatever_classes_come_up():
     report = compare(
         [array([[[0, 7]], [[0, 0]]])], [array([[[0, 7]], [[0, 9]]])], segmenter((1, 1, 2), "class-map"), "ab"
     )
-    assert report.agreement == pytest.approx((2 / 3 + 1 + 0) / 3)
+    # Class 9, which only the converted model sees, costs class 0 a cell.
+    assert report.agreement == pytest.approx((2 / 3 + 1) / 2)
 
 
 def test_values_agree_when_they_differ_by_little_of_their_spread():
