@@ -19,7 +19,7 @@ from converters.interface import ConversionResult, ConvertRequest, ParityReport,
 from converters.jobs import Done, Finish
 from converters.process import open_worker
 from converters.recipe import AS_IS, QuantRecipe, recipe_named
-from converters.registry import backend_for
+from converters.registry import check_source
 from converters.source_stage import AUTO, FloatModel, make_float_model
 from device_runtime import __version__
 from device_runtime.contract.decode import dumps
@@ -43,7 +43,7 @@ class _Chosen:
 def convert(request: ConvertRequest, events: Events) -> ConversionResult:
     """Convert a trained model; see ``converters.convert``."""
     recipe = None if request.recipe == AUTO else _recipe(request)
-    backend_for(request.source)
+    check_source(request.source)
     _check_request(request, recipe)
     with workspace() as folder:
         takes_bytes = recipe is None or recipe.takes_bytes
@@ -52,11 +52,12 @@ def convert(request: ConvertRequest, events: Events) -> ConversionResult:
         require_same_float(request, source, folder, events)
         chosen = _made(request, source, recipe, folder, events) if recipe else _found(request, source, folder, events)
         final = finish(chosen.made, source, request.runtimes, folder, events)
+        proven = sha256_of(final.path)
         parity = {name: verify(final, source.evidence, name, folder, events) for name in request.runtimes}
         warnings = source.plan.warnings + _doubts(parity)
         for warning in warnings:
             events(Notice(warning, "warning"))
-        _write(request.output, final, events)
+        _write(request.output, final, proven, events)
         return ConversionResult(
             request.output,
             spec_beside(request.output),
@@ -196,11 +197,14 @@ def _doubts(parity: dict[str, ParityReport]) -> tuple[str, ...]:
     )
 
 
-def _write(output: Path, final: Made, events: Events) -> None:
-    """Write model and spec: both complete beside their places first, then renamed one after the other."""
+def _write(output: Path, final: Made, proven: str, events: Events) -> None:
+    """Write model and spec: both complete beside their places first, then renamed one after the other.
+
+    ``proven`` is the digest of the bytes as they were before anything was proved of them.
+    """
     events(Step(f"write {output}"))
     with replacing(output) as model, replacing(spec_beside(output)) as text:
         shutil.copyfile(final.path, model)
         text.write_text(dumps(final.spec), encoding="utf-8")
-        if sha256_of(model) != sha256_of(final.path):
+        if sha256_of(model) != proven:
             raise ConversionError(f"{output}: what the disk holds is not what was verified")

@@ -27,6 +27,9 @@ from device_runtime.files import write_bytes
 _Operation = qtyping.TFLOperationName
 _GRANULARITY = {"tensor": qtyping.QuantGranularity.TENSORWISE, "channel": qtyping.QuantGranularity.CHANNELWISE}
 _BITS = {"int4": 4, "int8": 8, "int16": 16}
+_LEAST_STEPS = 4
+"""Pictures whose input values span fewer steps of a byte were divided by 255 once too often."""
+
 _INTEGERS = (schema.TensorType.INT8, schema.TensorType.INT16)
 _FOUR_BITS = (_Operation.CONV_2D, _Operation.FULLY_CONNECTED)
 """What has int4 weights in an int4 recipe; all other operators have kernels for int8 only."""
@@ -166,10 +169,23 @@ def _scaled(tensor: Any) -> bool:
 
 
 def _with_input_range(ranges: Ranges, info: TfliteInfo, encoding: InputEncoding | None) -> Ranges:
-    """Give the input the range of a whole byte, whatever the pictures held, so that its steps are bytes."""
+    """Give the input the range of a whole byte, whatever the pictures held, so that its steps are bytes.
+
+    Raises:
+        ConversionError: the pictures were measured with another normalisation than the one that bytes will have.
+    """
     if encoding is None:
         return ranges
     name = info.inputs[0].name
-    known = ranges[name]["min"]
-    bounds = {"min": encoding.scale * (0 - encoding.zero_point), "max": encoding.scale * (255 - encoding.zero_point)}
-    return ranges | {name: {kind: np.full_like(known, value) for kind, value in bounds.items()}}
+    known = ranges[name]
+    low, high = (encoding.scale * (byte - encoding.zero_point) for byte in (0, 255))
+    seen_low, seen_high = float(known["min"].min()), float(known["max"].max())
+    inside = seen_low >= low - encoding.scale and seen_high <= high + encoding.scale
+    if not inside or seen_high - seen_low < _LEAST_STEPS * encoding.scale:
+        raise ConversionError(
+            f"ranges were measured with inputs of {seen_low:.4g} to {seen_high:.4g}, where bytes mean {low:.4g} to "
+            f"{high:.4g}: the pictures were normalised otherwise than the model's input is",
+            hint="check --normalise, and that the pictures are like those of the training",
+        )
+    bounds = {"min": np.full_like(known["min"], low), "max": np.full_like(known["max"], high)}
+    return ranges | {name: bounds}

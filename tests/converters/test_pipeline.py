@@ -322,27 +322,6 @@ def test_a_truncated_model_is_caught(proven):
         judge(model)
 
 
-@pytest.mark.parametrize(("mean", "std"), [(0.0, 0.02), (0.0, 255.0 * 255.0)])
-def test_a_mis_scaled_calibration_is_caught(trained, tmp_path, mean, std):
-    """Far too large or nearly zero: the ranges are wrong, and no quantiser complains."""
-    source_prep, wrong = _prep(127.5, 127.5), _prep(mean, std)
-    samples = collect_samples(trained / "pictures", source_prep, 16, 0, tmp_path / "samples.npy", silent)
-    target = tmp_path / "final.tflite"
-    encoding = InputEncoding(1 / 127.5, 128)
-    quantise(trained / "plain.tflite", target, "static-int8", samples.paths, wrong, encoding=encoding)
-    engine = open_engine(trained / "plain.tflite")
-    preparer = Preparer(source_prep, engine.inputs[0])
-    rows = []
-    for pixels in open_array(samples.paths[0]):
-        preparer.write(Frame(np.array(pixels), source_prep.colour), engine.input_view())
-        engine.invoke()
-        rows.append(engine.output(0)[0])
-    spec = describe_tflite(target, PrepOptions(mean=(128.0,), std=(127.5,)), TaskOptions(), None)
-    made = Made(recipe_named("static-int8"), target, spec)
-    with pytest.raises(ConversionError, match="is not the trained model any more"):
-        verify(made, Evidence(samples, [np.array(rows)]), "litert", tmp_path, silent)
-
-
 def _without_weights(content):
     def empty(model):
         for tensor in model.subgraphs[0].tensors:
