@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from converters.datasets import KIND_OF_TASK
 from device_runtime.bench import SAMPLES_FOR_P90, SAMPLES_FOR_P99, WARMUP_FRAMES, WARMUP_S
 from device_runtime.contract.bench import (
     BENCH_SCHEMA,
@@ -17,6 +18,8 @@ from device_runtime.contract.bench import (
     MachineState,
     ModelFacts,
 )
+from device_runtime.contract.model import TASK_DECODERS
+from device_runtime.contract.prediction import Item
 from edgekit.doctor.host import host_checks
 
 _DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -59,3 +62,21 @@ def test_the_rules_of_a_benchmark_are_documented_as_they_are():
 def test_every_check_of_the_doctor_is_documented_in_its_order(tmp_path):
     names = re.findall(r"^\| `([\w-]+)` \|", (_DOCS / "guides/doctor.md").read_text(), re.MULTILINE)
     assert names == [check.name for check in host_checks(tmp_path)]
+
+
+def test_every_task_is_documented_with_its_decoders():
+    page = (_DOCS / "reference/tasks.md").read_text()
+    decoders = re.findall(r"^\| (?:\w+)? ?\| `([\w-]+)` \|", page.split("## Item")[0], re.MULTILINE)
+    assert decoders == [decoder for known in TASK_DECODERS.values() for decoder in known]
+
+
+def test_every_key_of_an_item_is_documented_with_its_type():
+    hints = typing.get_type_hints(Item)
+    fields = {field.name: word(hints[field.name]) for field in dataclasses.fields(Item)}
+    assert documented("reference/tasks.md", "Item") == fields
+
+
+def test_every_kind_of_label_is_documented_by_its_header():
+    page = (_DOCS / "reference/tasks.md").read_text()
+    headers = re.findall(r"^\| `(file,[\w,]+)` \| (\w+)", page, re.MULTILINE)
+    assert headers == [(kind.value, task) for task, kind in KIND_OF_TASK.items()]
