@@ -113,7 +113,7 @@ def test_a_third_party_classifier_needs_only_its_labels(edgekit, shared_data):
 def test_a_segmenter_tells_the_share_of_each_class_and_a_regressor_its_values(edgekit, pictures):
     segmenter_model(pictures / "s.tflite", [[0, 0], [0, 1]], ("sky", "sea"))
     regressor_model(pictures / "r.tflite", [2.5, -1.0], ("speed", "angle"))
-    photo = sorted(pictures.glob("*.png"))[0].name
+    photo = min(pictures.glob("*.png")).name
     items = edgekit.ok("predict", "s.tflite", photo, "--json").json["predictions"][0]["items"]
     assert items == [{"index": 0, "label": "sky", "area": 0.75}, {"index": 1, "label": "sea", "area": 0.25}]
     assert "75.0%  sky" in edgekit.ok("predict", "s.tflite", photo).out
