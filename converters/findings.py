@@ -9,7 +9,7 @@ from converters.interface import LayerError
 from converters.partitions import OperatorRef, Partitions
 from converters.recipe import RECIPES
 from converters.recipe_formula import formula_of
-from converters.runtimes import Unsupported
+from converters.runtimes import Unsupported, layer_of
 from converters.tflite_reader import SubgraphInfo, TfliteInfo
 
 _NAMED_LAYERS = 3
@@ -126,31 +126,37 @@ def _mended(operator: str, kind: str) -> str:
 def _losses(layers: Sequence[LayerError], graph: SubgraphInfo) -> Iterator[Finding]:
     """Yield the layers that lose most by themselves: that are much worse than what they are given."""
     known = {layer.name: layer for layer in layers}
+    names = {
+        index: graph.tensors[index].name or layer_of(graph, place)
+        for place, operator in enumerate(graph.operators)
+        for index in operator.outputs
+        if index >= 0
+    }
     falls = []
     for operator in graph.operators:
-        mine = [known[name] for name in _names(graph, operator.outputs) if name in known]
-        before = [known[name].snr_db for name in _names(graph, operator.inputs) if name in known]
+        mine, before = (
+            [known[names[index]] for index in indices if names.get(index) in known]
+            for indices in (operator.outputs, operator.inputs)
+        )
+        given = min((layer.snr_db for layer in before), default=None)
         for layer in mine:
-            fall = min(before, default=layer.snr_db + _FALL_DB) - layer.snr_db
+            fall = _FALL_DB if given is None else given - layer.snr_db
             if fall >= _FALL_DB and layer.snr_db < _GOOD_DB:
-                falls.append((fall, min(before, default=None), layer))
-    for _, before_db, layer in sorted(falls, key=lambda item: -item[0])[:_NAMED_LOSSES]:
-        came = "" if before_db is None else f", its inputs {before_db:.1f} dB"
+                falls.append((fall, given, layer))
+    named = {tensor.name for tensor in graph.tensors}
+    for _, given, layer in sorted(falls, key=lambda item: -item[0])[:_NAMED_LOSSES]:
+        came = "" if given is None else f", its inputs {given:.1f} dB"
+        keep = f"keep it in float when the trained model is converted: --recipe {_keeping(layer.name)}; or "
         yield Finding(
             f"accuracy goes in {layer.name} ({layer.operator}): its output has {layer.snr_db:.1f} dB signal to "
             f"noise{came}",
-            f"keep it in float when the trained model is converted: --recipe {_keeping(layer.name)}; or search for "
-            "what costs least: --recipe auto",
+            f"{keep if layer.name in named else ''}search for what costs least: --recipe auto",
         )
 
 
 def _keeping(pattern: str) -> str:
     """Return the integer recipe that keeps an operator or a layer in float."""
     return formula_of(replace(RECIPES["static-int8"], keep_float=(pattern,)))
-
-
-def _names(graph: SubgraphInfo, indices: Sequence[int]) -> list[str]:
-    return [graph.tensors[index].name for index in indices if index >= 0]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from converters.runtimes import layer_of
 from converters.tflite_reader import OperatorInfo, SubgraphInfo, TensorInfo
 
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
@@ -36,24 +37,24 @@ def paired_layers(one: SubgraphInfo, two: SubgraphInfo) -> tuple[LayerPair, ...]
     if all(two.tensors[index].name for operator in two.operators for index in operator.outputs if index >= 0):
         return tuple(
             LayerPair(one.tensors[index].name, operator.name, index, named[one.tensors[index].name])
-            for operator, index in _outputs(one)
+            for _, operator, index in _outputs(one)
             if one.tensors[index].name in named and _comparable(one, two, index, named[one.tensors[index].name])
         )
     ours, others = _outputs(one), _outputs(two)
-    if [operator.name for operator, _ in ours] != [operator.name for operator, _ in others]:
+    if [operator.name for _, operator, _ in ours] != [operator.name for _, operator, _ in others]:
         return ()
     return tuple(
-        LayerPair(one.tensors[index].name or f"{operator.name} #{place}", operator.name, index, other)
-        for place, ((operator, index), (_, other)) in enumerate(zip(ours, others, strict=True))
+        LayerPair(one.tensors[index].name or layer_of(one, place), operator.name, index, other)
+        for (place, operator, index), (_, _, other) in zip(ours, others, strict=True)
         if _comparable(one, two, index, other)
     )
 
 
-def _outputs(graph: SubgraphInfo) -> list[tuple[OperatorInfo, int]]:
-    """Return the operators that are layers, each with its output tensors, one after the other."""
+def _outputs(graph: SubgraphInfo) -> list[tuple[int, OperatorInfo, int]]:
+    """Return the operators that are layers, with their places, each with its output tensors, one after the other."""
     return [
-        (operator, index)
-        for operator in graph.operators
+        (place, operator, index)
+        for place, operator in enumerate(graph.operators)
         if operator.name not in _CONVERSIONS
         for index in operator.outputs
         if index >= 0

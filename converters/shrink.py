@@ -20,11 +20,15 @@ model is loaded (``model_control_dependencies``, ``reduced_precision_support``).
 _NO_TENSOR = -1
 
 
-def shrink(content: bytes) -> bytes:
+def shrink(content: bytes, *, keep_names: bool = False) -> bytes:
     """Return a smaller model that gives the same outputs, bit by bit.
 
     Inputs, outputs and signatures keep their names and their order. Metadata that describe the model go, and the label
     files behind it: ``converters.metadata_writer`` writes them last.
+
+    Args:
+        content: the model.
+        keep_names: leave the names of inner tensors, for a file that others will be compared with.
 
     Raises:
         ConversionError: the model is too large to be rewritten.
@@ -33,7 +37,8 @@ def shrink(content: bytes) -> bytes:
     model.metadata = [item for item in model.metadata or [] if item.name not in _STALE] or None
     for index, graph in enumerate(model.subgraphs):
         _drop_tensors(model, graph, index)
-        _drop_names(model, graph, index)
+        if not keep_names:
+            _drop_names(model, graph, index)
         for tensor in graph.tensors:
             _drop_notes(tensor)
     _share_buffers(model)

@@ -4,6 +4,7 @@ from converters.findings import RuntimeView, findings_of
 from converters.interface import LayerError
 from converters.partitions import OperatorRef, Partitions
 from converters.runtimes import unsupported
+from converters.shrink import shrink
 from converters.tflite_reader import parse_tflite
 from tests.support.layered_tflite import layered
 from tests.support.tiny_tflite import Net, Op, Tensor, build
@@ -80,3 +81,12 @@ def test_what_an_engine_says_when_it_does_not_load_a_model_is_a_finding():
     (found,) = findings_of(FLOAT, [trouble, RuntimeView("litert", "2.3.0", installed=False)], (), None)
     assert found.what == "model.tflite: cannot load the model: no int4"
     assert "--runtime tflite-runtime" in found.way_out
+
+
+def test_a_layer_without_a_name_is_told_by_its_place_and_left_to_a_search():
+    """No pattern of a recipe finds it."""
+    nameless = parse_tflite(shrink(layered()), "small")
+    errors = [LayerError("CONV_2D #0", "CONV_2D", 40.0, 0.99), LayerError("HARD_SWISH #1", "HARD_SWISH", 10.0, 0.9)]
+    (found,) = findings_of(nameless, [], errors, nameless)
+    assert "accuracy goes in HARD_SWISH #1" in found.what
+    assert found.way_out == "search for what costs least: --recipe auto"

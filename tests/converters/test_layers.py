@@ -44,6 +44,11 @@ def test_layers_without_names_are_paired_by_their_order(tmp_path):
     assert [two.operators[0].outputs[0], two.operators[-1].outputs[0]] == [pairs[0].two, pairs[-1].two]
 
 
+def test_layers_that_have_no_names_at_all_are_called_by_their_places():
+    graph = parse_tflite(shrink(layered()), "small").main
+    assert names(paired_layers(graph, graph))[:2] == ["CONV_2D #0", "HARD_SWISH #1"]
+
+
 def test_another_models_layers_are_not_taken_for_these():
     one = parse_tflite(layered(), "one").main
     assert paired_layers(one, parse_tflite(shrink(classifier()), "other").main) == ()

@@ -69,6 +69,11 @@ def test_inputs_outputs_and_signatures_keep_their_names_and_inner_tensors_lose_t
     assert after.signatureDefs[0].signatureKey == b"serving_default"
 
 
+def test_names_stay_in_a_file_that_others_are_compared_with():
+    kept = parse_tflite(shrink(layered(), keep_names=True), "small").main
+    assert [tensor.name for tensor in kept.tensors] == [t.name for t in parse_tflite(layered(), "float").main.tensors]
+
+
 def test_what_nothing_refers_to_goes_and_indices_follow(tmp_path):
     tensors = [
         Tensor("unused", (1000,), values=np.ones(1000, np.float32)),
