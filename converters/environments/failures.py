@@ -14,6 +14,10 @@ _PYTHON = ("no interpreter found", "python-build-standalone", "no download was f
 _CAUSES = 2
 
 
+class NotFoundError(ConversionError):
+    """A package of a lock is in no index and no folder that uv was told of."""
+
+
 def explain(environment: Environment, lines: Sequence[str]) -> EdgeError:
     """Return the error for what uv wrote to stderr before it ended with a failure."""
     what = f"cannot make the environment that {environment.purpose}"
@@ -41,10 +45,10 @@ def explain(environment: Environment, lines: Sequence[str]) -> EdgeError:
             hint=f"connect to the network once and run: edgekit doctor --prepare {environment.name}; "
             "or name a folder that has them: UV_FIND_LINKS=/folder UV_NO_INDEX=1",
         )
-    hint = ""
-    if environment.index:
-        hint = f"where UV_FIND_LINKS or UV_INDEX are set, they must also lead to {environment.index}"
-    return ConversionError(f"{what}: {_cause(lines)}", hint=hint)
+    if "no solution found" in text:
+        hint = f"some of it is in {environment.index} only, which was not to be asked" if environment.index else ""
+        return NotFoundError(f"{what}: {_cause(lines)}", hint=hint)
+    return ConversionError(f"{what}: {_cause(lines)}")
 
 
 def _cause(lines: Sequence[str]) -> str:

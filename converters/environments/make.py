@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from converters.environments.catalog import Environment
-from converters.environments.failures import explain
+from converters.environments.failures import NotFoundError, explain
 from converters.errors import ConversionError
 from device_runtime.contract.events import Events, Notice, Step
 from device_runtime.errors import EdgeError
@@ -32,7 +32,8 @@ _LISTING = (
 _TIMEOUT_S = 300.0
 """The first import of torch compiles ten thousand files; from a slow disk that takes a minute or two."""
 
-_OWN_INDEXES = ("UV_FIND_LINKS", "UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_NO_INDEX")
+_ALONE = ("UV_NO_INDEX", "UV_OFFLINE")
+"""Whoever sets these wants no index to be asked, that of an environment neither."""
 
 
 def prepare(environment: Environment, events: Events) -> Path:
@@ -126,10 +127,16 @@ def _fill(environment: Environment, uv: str, folder: Path, events: Events) -> No
     python = folder / "bin" / "python"
     # Without builds and dependencies, what is installed is what the lock names, and no package's code runs meanwhile.
     install = [uv, "pip", "install", "--python", str(python), "--require-hashes", "--no-deps", "--no-build"]
-    if environment.index and not any(os.environ.get(name) for name in _OWN_INDEXES):
+    install += ["--requirement", str(environment.lock)]
+    if environment.index and not any(os.environ.get(name) for name in _ALONE):
         # Best match is safe here: whichever index a file comes from, its hash is known.
-        install += ["--index", environment.index, "--index-strategy", "unsafe-best-match"]
-    _run(environment, [*install, "--requirement", str(environment.lock)], events)
+        beside = ["--index", environment.index, "--index-strategy", "unsafe-best-match"]
+        try:
+            _run(environment, install, events)
+        except NotFoundError:  # it takes a second to know
+            _run(environment, [*install, *beside], events)
+    else:
+        _run(environment, install, events)
     events(Step(f"try the {environment.name} environment"))
     _try(environment, python)
     (folder / PACKAGES).write_text(json.dumps(packages_in(python), indent=1), encoding="utf-8")
@@ -146,7 +153,7 @@ def _run(environment: Environment, command: Sequence[str], events: Events | None
         encoding="utf-8",
         errors="replace",
         cwd=environment.folder.parent,  # not where a project's own settings for uv may lie
-        env={**os.environ, "NO_COLOR": "1", "UV_NO_PROGRESS": "1", "PATH": _search_path()},
+        env=_variables(),
     )
     lines: list[str] = []
     try:
@@ -203,6 +210,14 @@ def _python(environment: Environment) -> str:
     if environment.oldest <= sys.version_info.minor <= environment.newest:
         return sys.executable
     return f">=3.{environment.oldest},<3.{environment.newest + 1}"
+
+
+def _variables() -> dict[str, str]:
+    variables = {**os.environ, "NO_COLOR": "1", "UV_NO_PROGRESS": "1", "PATH": _search_path()}
+    folders = variables.get("PIP_FIND_LINKS")
+    if folders and "UV_FIND_LINKS" not in variables:  # what pip is told once need not be told again
+        variables["UV_FIND_LINKS"] = ",".join(folders.split())
+    return variables
 
 
 def _search_path() -> str:

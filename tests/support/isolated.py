@@ -18,9 +18,7 @@ _SUPPORT = Path(__file__).parent
 
 @functools.cache
 def made(name):
-    """Make an environment where this user's are; where packages come from is told to pip, so tell uv the same."""
-    if "PIP_FIND_LINKS" in os.environ:
-        os.environ.setdefault("UV_FIND_LINKS", os.environ["PIP_FIND_LINKS"])
+    """Make an environment where this user's are."""
     # Some tests have a home of their own; nothing is made or downloaded again for each.
     os.environ["EDGEKIT_ENVIRONMENTS"] = str(environments_folder())
     os.environ.setdefault("UV_CACHE_DIR", str(Path.home() / ".cache" / "uv"))

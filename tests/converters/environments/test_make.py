@@ -155,6 +155,31 @@ def test_a_package_that_is_nowhere_is_named(lock, tmp_path):
         prepare(tiny(lock), silent)
 
 
+def test_an_index_of_its_own_is_asked_when_a_package_is_nowhere_else(lock, tmp_path, monkeypatch):
+    monkeypatch.delenv("UV_NO_INDEX")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", (tmp_path / "empty").as_uri())
+    (tmp_path / "empty" / "tiny").mkdir(parents=True)
+    (tmp_path / "empty" / "tiny" / "index.html").touch()
+    own = tmp_path / "own" / "tiny"
+    own.mkdir(parents=True)
+    (wheel,) = (tmp_path / "wheels").iterdir()
+    wheel.rename(own / wheel.name)
+    (own / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
+    environment = tiny(lock, index=own.parent.as_uri())
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    with pytest.raises(ConversionError, match="no version of tiny") as caught:
+        prepare(environment, silent)
+    assert environment.index in caught.value.hint
+    monkeypatch.delenv("UV_NO_INDEX")
+    assert packages_in(prepare(environment, silent)) == {"tiny": "1.0"}
+
+
+def test_folders_that_pip_is_told_of_are_looked_into(lock, monkeypatch, tmp_path):
+    monkeypatch.delenv("UV_FIND_LINKS")
+    monkeypatch.setenv("PIP_FIND_LINKS", f"{tmp_path / 'wheels'} {tmp_path}")
+    assert packages_in(prepare(tiny(lock), silent)) == {"tiny": "1.0"}
+
+
 def test_a_package_that_cannot_be_imported_is_no_environment(lock, root, tmp_path):
     write_lock(lock, make_wheel(tmp_path / "wheels", "raise ImportError('libfoo.so.1: not found')"))
     with pytest.raises(ConversionError, match=r"cannot be imported: ImportError: libfoo\.so\.1: not found"):
