@@ -102,7 +102,7 @@ class OnnxSource:
         """Return inputs and outputs, images with channels last."""
         inputs = tuple(InputFacts(port.name, _last(port.shape, port), port.dtype) for port in self._inputs)
         outputs = tuple(
-            OutputFacts(port.name, shape, activation)
+            OutputFacts(port.name, shape, activation, whole="int" in port.dtype)
             for port, shape, activation in zip(self._outputs, self._output_shapes(), self._activations, strict=True)
         )
         tools = {

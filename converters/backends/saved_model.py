@@ -97,7 +97,8 @@ class SavedModelSource:
                 f"{self._path}: the shape of output {name} depends on the input's values",
                 hint="save the model with tf.ensure_shape on its outputs",
             )
-        return OutputFacts(name, tuple(side or 1 for side in tensor.shape), _activation(tensor.op))
+        shape = tuple(side or 1 for side in tensor.shape)
+        return OutputFacts(name, shape, _activation(tensor.op), whole=tensor.dtype.is_integer)
 
 
 def _shape(spec: Any, index: int, options: SourceOptions, path: Path) -> tuple[int | None, ...]:

@@ -91,7 +91,12 @@ class TorchSource:
         """Return inputs and outputs, images with channels last."""
         inputs = tuple(InputFacts(port.name, _last(port.shape, port), _DTYPES[port.dtype]) for port in self._inputs)
         outputs = tuple(
-            OutputFacts(name, tuple(side or 1 for side in _last((1, *port.shape[1:]), port)), port.activation)
+            OutputFacts(
+                name,
+                tuple(side or 1 for side in _last((1, *port.shape[1:]), port)),
+                port.activation,
+                whole="int" in str(port.dtype),
+            )
             for name, port in zip(self._output_names(), self._outputs, strict=True)
         )
         tools = {name: importlib.metadata.version(name) for name in ("torch", "litert-torch")}
