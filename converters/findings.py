@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -155,8 +156,8 @@ def _losses(layers: Sequence[LayerError], graph: SubgraphInfo) -> Iterator[Findi
 
 
 def _keeping(pattern: str) -> str:
-    """Return the integer recipe that keeps an operator or a layer in float."""
-    return formula_of(replace(RECIPES["static-int8"], keep_float=(pattern,)))
+    """Return the integer recipe that keeps an operator or a layer in float, as a shell takes it."""
+    return shlex.quote(formula_of(replace(RECIPES["static-int8"], keep_float=(pattern,))))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -90,3 +90,10 @@ def test_a_layer_without_a_name_is_told_by_its_place_and_left_to_a_search():
     (found,) = findings_of(nameless, [], errors, nameless)
     assert "accuracy goes in HARD_SWISH #1" in found.what
     assert found.way_out == "search for what costs least: --recipe auto"
+
+
+def test_a_recipe_for_a_layer_with_an_odd_name_can_be_pasted_into_a_shell():
+    tensors = [Tensor("in", (1, 4)), Tensor("a;b c", (1, 4))]
+    info = parse_tflite(build(Net(tensors, [Op("TANH", [0], [1])])), "odd")
+    (found,) = findings_of(info, [], [LayerError("a;b c", "TANH", 5.0, 0.5)], info)
+    assert "--recipe 'wi8c-ai8+keep:a;b%20c';" in found.way_out

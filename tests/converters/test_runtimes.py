@@ -7,6 +7,7 @@ import pytest
 from converters.runtimes import TABLE, runtimes, unsupported
 from converters.tflite_reader import parse_tflite, read_tflite
 from device_runtime.engine.litert import ENGINES, installed_engines
+from tests.support.layered_tflite import layered, quantised
 from tests.support.tiny_tflite import Net, Op, Tensor, build
 
 ROOT = Path(__file__).parent.parent.parent
@@ -62,6 +63,16 @@ def test_an_operator_of_tensorflow_itself_is_told_from_other_custom_ones():
 
 def test_the_detectors_custom_operator_is_in_every_runtime():
     assert [unsupported(model("TFLite_Detection_PostProcess"), runtime) for runtime in runtimes()] == [(), ()]
+
+
+@pytest.mark.parametrize("recipe", ["dynamic-int4", "static-int4", "weight-only-int4"])
+def test_int4_weights_are_nothing_for_tflite_runtime(tmp_path, recipe):
+    """Where versions do not tell, it loads the model and gives NaN."""
+    info = read_tflite(quantised(layered(), recipe, tmp_path))
+    assert unsupported(info, "litert") == ()
+    found = unsupported(info, "tflite-runtime")
+    assert {item.operator for item in found} & {"CONV_2D", "FULLY_CONNECTED", "DEQUANTIZE"}
+    assert all("tflite-runtime 2.14.0 has" in item.reason for item in found)
 
 
 @pytest.mark.shared

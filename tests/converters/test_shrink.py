@@ -6,6 +6,7 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given
 from hypothesis import strategies as st
 
+from converters.errors import ConversionError
 from converters.shrink import shrink
 from converters.tflite_reader import parse_tflite
 from converters.tflite_writer import pack, unpack
@@ -156,6 +157,14 @@ def test_values_behind_the_tables_come_back_into_them():
     behind = pack(model) + values
     assert bytes(unpack(behind).buffers[largest].data) == values
     assert shrink(behind) == shrink(content)
+
+
+def test_a_model_of_two_gigabytes_is_refused():
+    """One byte that is repeated without taking memory."""
+    model = unpack(classifier())
+    model.buffers[1].data = np.broadcast_to(np.uint8(0), (1 << 31,))
+    with pytest.raises(ConversionError, match=r"below 2 GB, got 2\.1 GB"):
+        pack(model)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=20))
