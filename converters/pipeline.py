@@ -19,6 +19,7 @@ from converters.interface import ConversionResult, ConvertRequest, ParityReport,
 from converters.jobs import Done, Finish
 from converters.process import open_worker
 from converters.recipe import AS_IS, QuantRecipe, recipe_named
+from converters.recipe_formula import variant
 from converters.registry import check_source
 from converters.source_stage import AUTO, FloatModel, make_float_model
 from device_runtime import __version__
@@ -107,9 +108,12 @@ def workspace() -> Iterator[Path]:
 
 
 def _recipe(request: ConvertRequest) -> QuantRecipe:
+    """Return the recipe that is asked for; one that options change is called by its formula."""
     found = recipe_named(request.recipe or DEFAULT_RECIPE)
+    if not request.float_io and not request.keep_float:
+        return found
     try:
-        return replace(
+        return variant(
             found, float_io=found.float_io or request.float_io, keep_float=found.keep_float + request.keep_float
         )
     except ValueError as error:
