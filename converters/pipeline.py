@@ -194,7 +194,7 @@ def _check_runtimes(runtimes: tuple[str, ...]) -> None:
 def _doubts(parity: dict[str, ParityReport]) -> tuple[str, ...]:
     """Tell of an agreement that may cost accuracy; generated samples are too odd to judge by."""
     return tuple(
-        f"only {report.agreement:.1%} of the samples get the same answer on {runtime} as from the trained model; "
+        f"an agreement of only {report.agreement:.1%} with the trained model on {runtime}; "
         "measure the accuracy with edgekit evaluate, or try --recipe auto"
         for runtime, report in parity.items()
         if not report.generated and report.agreement < _DOUBTFUL_AGREEMENT

@@ -196,7 +196,7 @@ def _show_parity(runtime: str, parity: ParityReport) -> None:
     if differing:
         answer("where it differs most:")
         table(
-            ("sample", "trained model", "converted", "1 - cosine"),
+            ("sample", "trained model", "converted", "difference"),
             [(item.picture, item.source_says, item.converted_says, f"{item.error:.1e}") for item in differing],
             right=(3,),
         )
