@@ -1,6 +1,7 @@
 """What is written into a model is what our reader and ``describe`` find there."""
 
 import dataclasses
+import io
 import zipfile
 
 import numpy as np
@@ -167,6 +168,8 @@ def test_writing_again_replaces_what_was_there_and_equal_specs_give_equal_bytes(
     content = classifier()
     once = with_metadata(content, classifier_spec())
     assert with_metadata(content, classifier_spec()) == once
+    with zipfile.ZipFile(io.BytesIO(once)) as archive:
+        assert archive.infolist()[0].date_time == (1980, 1, 1, 0, 0, 0)
     other = classifier_spec(name="dogs")
     twice = with_metadata(once, other)
     assert list(parse_tflite(twice, "twice").metadata) == [METADATA_NAME, SPEC_NAME]
@@ -180,3 +183,16 @@ def test_a_described_model_runs_as_before(written, engine):
     assert [tensor.name for tensor in loaded.inputs] == ["image"]
     loaded.invoke()
     assert loaded.output(0).shape == (1, 3)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v2_1.0_224_quant", "coco_ssd_mobilenet_v1_quant", "deeplabv3_mnv2_dm05_pascal_quant"]
+)
+def test_a_real_models_description_survives_in_the_file_alone(shared_data, written, name):
+    path = shared_data / "models" / f"{name}.tflite"
+    spec = describe_tflite(path, *NOTHING)
+    again = written(shrink(path.read_bytes()), spec)
+    assert describe_tflite(again, *NOTHING) == spec
+    metadata = read_metadata(read_tflite(again), name)
+    assert (metadata.inputs[0].mean, metadata.inputs[0].std) == (spec.prep.mean, pytest.approx(spec.prep.std))

@@ -91,6 +91,39 @@ def test_what_nothing_refers_to_goes_and_indices_follow(tmp_path):
     assert outputs(small, tmp_path, "litert") == outputs(content, tmp_path, "litert")
 
 
+def with_branches():
+    """A model that calls one of two other graphs; all three have a tensor that nothing refers to."""
+    outer = [
+        Tensor("unused", (9,), values=np.ones(9, np.float32)),
+        Tensor("choice", (1,), "uint8", values=np.ones(1, np.uint8)),
+        Tensor("in", (1, 4)),
+        Tensor("out", (1, 4)),
+    ]
+    options = schema.IfOptionsT()
+    options.thenSubgraphIndex, options.elseSubgraphIndex = 1, 2
+    choose = Op("IF", [1, 2], [3], options=(schema.BuiltinOptions.IfOptions, options))
+    model = unpack(build(Net(outer, [choose], inputs=[2], outputs=[3])))
+    model.subgraphs[0].tensors[1].type = schema.TensorType.BOOL
+    for name in ("TANH", "LOGISTIC"):
+        inner = [Tensor("unused", (9,), values=np.ones(9, np.float32)), Tensor("in", (1, 4)), Tensor("out", (1, 4))]
+        other = unpack(build(Net(inner, [Op(name, [1], [2])], inputs=[1], outputs=[2])))
+        (graph,) = other.subgraphs
+        graph.operators[0].opcodeIndex += len(model.operatorCodes)
+        for tensor in graph.tensors:
+            tensor.buffer += len(model.buffers) if tensor.buffer else 0
+        model.operatorCodes += other.operatorCodes
+        model.buffers += other.buffers
+        model.subgraphs.append(graph)
+    return pack(model)
+
+
+def test_graphs_inside_a_graph_are_shrunk_with_it(tmp_path, engine):
+    content = with_branches()
+    small = shrink(content)
+    assert outputs(small, tmp_path, engine) == outputs(content, tmp_path, engine)
+    assert [len(graph.tensors) for graph in parse_tflite(small, "small").subgraphs] == [3, 2, 2]
+
+
 def test_equal_weights_and_equal_operator_codes_are_stored_once():
     weights = np.arange(2000, dtype=np.float32)
     tensors = [
