@@ -44,6 +44,7 @@ def quantise(job: Quantise, events: Events) -> Done:
         EdgeError: the disk is full.
     """
     content = Path(job.model).read_bytes()
+    known = parse_tflite(content, job.model)
     ranges = read_ranges(Path(job.ranges)) if job.recipe.calibrates else None
     if job.recipe.equalise:
         content, ranges, changed = equalised(content, ranges)
@@ -53,6 +54,7 @@ def quantise(job: Quantise, events: Events) -> Done:
         content = quantised(content, job.recipe, ranges, job.encoding)
     model = unpack(content)
     _complete_outputs(model)
+    _keep_names(model, known)
     if job.encoding is not None:
         take_bytes(model, job.encoding)
     write_bytes(Path(job.target), pack(with_versions(model, job.target)))
@@ -162,6 +164,18 @@ def _complete_outputs(model: Any) -> None:
             for index, tensor in zip(operator.outputs, outputs, strict=True):
                 if done is not None and index not in read and tensor.type == schema.TensorType.FLOAT32:
                     tensor.type, tensor.quantization = done.type, done.quantization
+
+
+def _keep_names(model: Any, known: TfliteInfo) -> None:
+    """Give inputs and outputs the names that they had: litert-quantizer calls one behind a DEQUANTIZE otherwise."""
+    graph = model.subgraphs[0]
+    named = {tensor.name: tensor for tensor in graph.tensors}
+    for indices, tensors in ((graph.inputs, known.inputs), (graph.outputs, known.outputs)):
+        for index, tensor in zip(indices, tensors, strict=True):
+            outer, name = graph.tensors[index], tensor.name.encode()
+            if name in named:
+                named[name].name = outer.name
+            outer.name = name
 
 
 def _scaled(tensor: Any) -> bool:

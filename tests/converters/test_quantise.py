@@ -196,6 +196,7 @@ def test_bytes_go_straight_into_a_first_layer_that_stays_float(trained, colours,
 def test_float_io_leaves_inputs_and_outputs_float_around_an_integer_model(trained, colours, tmp_path):
     info, got, wanted = on_colours(trained / "plain.tflite", "wi8c-ai8+float-io", colours, tmp_path, "litert")
     assert [tensor.dtype for tensor in (*info.inputs, *info.outputs)] == ["float32", "float32"]
+    assert [tensor.name for tensor in (*info.inputs, *info.outputs)] == ["image", "logits"]
     names = [operator.name for operator in info.main.operators]
     assert (names[0], names[-1], names.count("QUANTIZE"), names.count("DEQUANTIZE")) == ("QUANTIZE", "DEQUANTIZE", 1, 1)
     assert snr_db(wanted, got) > 20
