@@ -247,6 +247,18 @@ def inconvertible():
     return model(nodes, [tensor("image", 1, 3, SIDE, SIDE)], [tensor("y", "found")], [weights("w", 2, 3, 3, 3)])
 
 
+def norm_of_channels():
+    """A layer norm over channels at the end, which onnx2tf 2.6.9 writes with its axes in another order."""
+    nodes = [
+        node("Conv", "image,w", "c", pads=[1, 1, 1, 1]),
+        node("Transpose", "c", "t", perm=[0, 2, 3, 1]),
+        node("LayerNormalization", "t,scale,offset", "n"),
+        node("Transpose", "n", "features", perm=[0, 3, 1, 2]),
+    ]
+    values = [weights("w", 8, 3, 3, 3), weights("scale", 8), weights("offset", 8)]
+    return model(nodes, [tensor("image", 1, 3, SIDE, SIDE)], [tensor("features", 1, 8, SIDE, SIDE)], values)
+
+
 GOOD = {
     "classifier": classifier,
     "mobile-block": mobile_block,
@@ -275,6 +287,7 @@ BAD = {
     "batch-of-4": lambda: classifier(batch=4),
     "steps-first": lambda: recurrent(batch_first=False),
     "inconvertible": inconvertible,
+    "norm-of-channels": norm_of_channels,
 }
 
 

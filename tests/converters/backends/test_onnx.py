@@ -150,6 +150,15 @@ def test_an_operator_that_tflite_has_not_is_told(onnx_worker, facts_of, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_onnx2tf_converts_wrongly_is_refused(onnx_worker, facts_of, tmp_path):
+    facts_of("norm-of-channels")
+    said = "converts it wrongly: output_0 is 1x16x16x8, expected 1x8x16x16"
+    with pytest.raises(ConversionError, match=said) as caught:
+        onnx_worker.call(ExportFloat(str(tmp_path / "x.tflite"), ExportPlan((IMAGE,))), Done, "export")
+    assert caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.shared
 def test_a_face_detector_answers_as_onnx_runtime_does(onnx_worker, shared_data, tmp_path):
     made = exported(onnx_worker, shared_data / "models" / "version-slim-320.onnx", tmp_path)
