@@ -96,7 +96,16 @@ def test_too_few_values_are_an_error_that_shows_the_header(edgekit, tmp_path):
     assert "file,value,value" in answer.err
 
 
-@pytest.mark.parametrize("words", [("evaluate", "t.tflite", "set"), ("predict", "t.tflite", "set/0.png")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "t.tflite", "set"),
+        ("predict", "t.tflite", "set/0.png"),
+        ("demo", "t.tflite", "--source", "dir:set"),
+        ("bench", "t.tflite", "--source", "dir:set"),
+        ("bundle", "t.tflite", "--output", "t.edgekit"),
+    ],
+)
 def test_a_model_that_takes_tensors_is_refused_where_pictures_go_in(edgekit, tmp_path, words):
     tensor_model(tmp_path / "t.tflite")
     write_table(tmp_path / "set", [("0.png", 1, 2)], ("file", "value", "value"))
