@@ -43,7 +43,7 @@ _LIMIT_S = 3600.0
 _NOISE = re.compile(
     r"^\s*$|^[IW]\d{4} |^[IW]0000|^INFO|^WARNING: All log messages|oneDNN|cudart|cuda drivers|^\s*(warnings\.warn|@|\^)"
     r"|^20\d\d-\d\d-\d\d .*: [IW] |UserWarning|^Saved artifact|^\s+File \"|^Traceback"
-    r"|^Failed to load .*torchao|^\(\d\d:\d\d\) \[|^W\d{4} |^flatbuffer_direct export|FutureWarning"
+    r"|^Failed to load .*torchao|^\(\d\d:\d\d\) \[|^flatbuffer_direct export|FutureWarning"
 )
 
 _ENVIRONMENT = {
