@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -84,44 +86,55 @@ def _refused(view: RuntimeView) -> Iterator[Finding]:
 
 def _pieces(runtime: str, found: Partitions, info: TfliteInfo, others: Sequence[str]) -> Iterator[Finding]:
     where = f"{runtime} {found.engine_version}"
-    if not found.count:
+    if found.inside < len(found.outside):
+        taken = f"{found.inside} of {found.inside + len(found.outside)} operators" if found.inside else "nothing"
+        better = [name for name in others if name != runtime]
         yield Finding(
-            f"{where}: XNNPACK takes nothing of this model on this machine, all {len(found.outside)} operators run "
-            "with the engine's own kernels",
-            f"run it with {' or '.join(others)}, which has XNNPACK's kernels for it"
-            if others
-            else "measure it on the board: edgekit bench MODEL",
+            f"{where}: XNNPACK takes {taken} of this model on this machine, the engine's own kernels run the rest",
+            f"run it with {' or '.join(better)}" if better else "measure it on the board: edgekit bench MODEL",
         )
         return
-    groups: dict[tuple[str, str], list[OperatorRef]] = {}
+    groups: dict[_Kind, list[OperatorRef]] = {}
     for item in found.breaking:
-        groups.setdefault((item.operator, _kind(info.main, item)), []).append(item)
-    for (operator, kind), items in sorted(groups.items(), key=lambda group: -len(group[1])):
+        groups.setdefault(_kind(info.main, item), []).append(item)
+    for kind, items in groups.items():
+        counts = Counter(item.operator for item in items)
+        told = ", ".join(f"{count} {operator}" for operator, count in counts.most_common())
+        layers = _listed([item.layer for item in items])
         yield Finding(
-            f"{where}: XNNPACK takes the model in {found.count} pieces; {len(items)} {operator} ({kind}) between them: "
-            f"{_listed([item.layer for item in items])}",
-            _mended(operator, kind),
+            f"{where}: XNNPACK takes the model in {found.count} pieces; between them {told} ({kind.value}): {layers}",
+            _mended(kind, sorted(counts)),
         )
 
 
-def _kind(graph: SubgraphInfo, item: OperatorRef) -> str:
-    """Return how an operator computes: ``int8``, ``float32`` or ``float32 with int8 weights``."""
-    operator = graph.operators[item.place]
-    inputs = [graph.tensors[index] for index in operator.inputs if index >= 0]
-    first = inputs[0].dtype if inputs else "no input"
-    weights = inputs[1] if len(inputs) > 1 and inputs[1].constant_bytes else None
-    mixed = weights is not None and weights.dtype in ("int8", "int4") and first.startswith("float")
-    return f"{first} with {weights.dtype} weights" if mixed and weights is not None else first
+class _Kind(enum.Enum):
+    """How an operator computes, in words."""
+
+    INTEGER = "integers"
+    HYBRID = "floats with integer weights"
+    CONVERSION = "a change of types"
+    OTHER = "as the trained model does"
 
 
-def _mended(operator: str, kind: str) -> str:
-    if kind in ("int8", "uint8"):
-        return f"keep it in float when the trained model is converted: --recipe {_keeping(operator)}"
-    if "weights" in kind:
-        return (
-            "use integer arithmetic or float arithmetic throughout: --recipe static-int8 or --recipe weight-only-int8"
-        )
-    return "replace the layer by one that XNNPACK has, such as RELU6 or LOGISTIC for an activation"
+def _kind(graph: SubgraphInfo, item: OperatorRef) -> _Kind:
+    if item.operator in ("QUANTIZE", "DEQUANTIZE"):
+        return _Kind.CONVERSION
+    inputs = [graph.tensors[index] for index in graph.operators[item.place].inputs if index >= 0]
+    if inputs and inputs[0].scales:
+        return _Kind.INTEGER
+    if any(tensor.constant_bytes and tensor.scales for tensor in inputs[1:2]):
+        return _Kind.HYBRID
+    return _Kind.OTHER
+
+
+def _mended(kind: _Kind, operators: Sequence[str]) -> str:
+    if kind is _Kind.INTEGER:
+        return f"keep them in float when the trained model is converted: --recipe {_keeping(operators)}"
+    if kind is _Kind.HYBRID:
+        return "use one kind of arithmetic: --recipe static-int8, or --recipe weight-only-int8"
+    if kind is _Kind.CONVERSION:
+        return "keep longer stretches in one type, or search for what is fastest: --recipe auto"
+    return "replace them in the trained model by what XNNPACK has, or compute that part outside of the model"
 
 
 def _losses(layers: Sequence[LayerError], graph: SubgraphInfo) -> Iterator[Finding]:
@@ -147,7 +160,7 @@ def _losses(layers: Sequence[LayerError], graph: SubgraphInfo) -> Iterator[Findi
     named = {tensor.name for tensor in graph.tensors}
     for _, given, layer in sorted(falls, key=lambda item: -item[0])[:_NAMED_LOSSES]:
         came = "" if given is None else f", its inputs {given:.1f} dB"
-        keep = f"keep it in float when the trained model is converted: --recipe {_keeping(layer.name)}; or "
+        keep = f"keep it in float when the trained model is converted: --recipe {_keeping([layer.name])}; or "
         yield Finding(
             f"accuracy goes in {layer.name} ({layer.operator}): its output has {layer.snr_db:.1f} dB signal to "
             f"noise{came}",
@@ -155,9 +168,9 @@ def _losses(layers: Sequence[LayerError], graph: SubgraphInfo) -> Iterator[Findi
         )
 
 
-def _keeping(pattern: str) -> str:
-    """Return the integer recipe that keeps an operator or a layer in float, as a shell takes it."""
-    return shlex.quote(formula_of(replace(RECIPES["static-int8"], keep_float=(pattern,))))
+def _keeping(patterns: Sequence[str]) -> str:
+    """Return the integer recipe that keeps operators or layers in float, as a shell takes it."""
+    return shlex.quote(formula_of(replace(RECIPES["static-int8"], keep_float=tuple(patterns))))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,5 +1,10 @@
 """What an explanation amounts to, from facts that are given."""
 
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
 from converters.findings import RuntimeView, findings_of
 from converters.interface import LayerError
 from converters.partitions import OperatorRef, Partitions
@@ -47,14 +52,41 @@ def test_operators_that_break_the_pieces_are_grouped_by_what_they_are():
     info = parse_tflite(build(Net(tensors, [Op("HARD_SWISH", [0], [1]), Op("HARD_SWISH", [1], [2])])), "int8")
     refs = [OperatorRef("HARD_SWISH", 1, layer, place) for place, layer in enumerate(("one", "two"))]
     (found,) = findings_of(info, [view(split(*refs, count=3))], (), None)
-    assert "in 3 pieces; 2 HARD_SWISH (int8) between them: one, two" in found.what
+    assert "in 3 pieces; between them 2 HARD_SWISH (integers): one, two" in found.what
     assert found.way_out.endswith("--recipe wi8c-ai8+keep:HARD_SWISH")
+
+
+@pytest.mark.parametrize(
+    ("place", "kind", "way_out"),
+    [
+        (0, "floats with integer weights", "--recipe weight-only-int8"),
+        (1, "a change of types", "--recipe auto"),
+        (2, "as the trained model does", "replace them"),
+    ],
+)
+def test_every_kind_of_break_has_its_way_out(place, kind, way_out):
+    weights = np.zeros((4, 4), np.int8)
+    tensors = [
+        Tensor("in", (1, 4)),
+        Tensor("weights", (4, 4), "int8", 0.1, values=weights),
+        Tensor("one", (1, 4)),
+        Tensor("two", (1, 4), "int8", 0.1),
+        Tensor("three", (1, 4)),
+    ]
+    ops = [Op("FULLY_CONNECTED", [0, 1], [2]), Op("QUANTIZE", [2], [3]), Op("COS", [2], [4])]
+    info = parse_tflite(build(Net(tensors, ops)), "mixed")
+    (found,) = findings_of(info, [view(split(OperatorRef(ops[place].code, 1, "layer", place)))], (), None)
+    assert f"1 {ops[place].code} ({kind}): layer" in found.what
+    assert way_out in found.way_out
 
 
 def test_a_runtime_without_kernels_points_to_one_that_has_them():
     none = Partitions("tflite-runtime", "2.14.0", 0, 0, (OperatorRef("CONV_2D", 3, "stem", 0),), ())
     (found,) = findings_of(FLOAT, [view(split(count=1)), view(none)], (), None)
     assert "XNNPACK takes nothing of this model" in found.what
+    few = replace(none, count=2, inside=1, outside=none.outside * 2, breaking=none.outside)
+    (part,) = findings_of(FLOAT, [view(few)], (), None)
+    assert "XNNPACK takes 1 of 3 operators of this model" in part.what
     assert "run it with litert" in found.way_out
     (alone,) = findings_of(FLOAT, [view(none)], (), None)
     assert "run it with" not in alone.way_out

@@ -15,7 +15,7 @@ def made(tmp_path):
 
 def test_operators_pieces_and_the_way_out_are_told(edgekit, made):
     answer = edgekit.ok("explain", made, "--runtime", "litert")
-    assert "HARD_SWISH (int8) between them: active" in answer.out
+    assert "between them 1 HARD_SWISH (integers): active" in answer.out
     assert "--recipe wi8c-ai8+keep:HARD_SWISH" in answer.out
     assert "accuracy goes" not in answer.out
 
