@@ -50,7 +50,8 @@ def compare_layers(job: CompareLayers, events: Events) -> LayerErrors:
         events(Progress(row + 1, count, "samples"))
     return LayerErrors(
         tuple(
-            LayerError(pair.name, pair.operator, known.snr_db, known.cosine)
+            # Infinite values have no direction.
+            LayerError(pair.name, pair.operator, known.snr_db, 0.0 if np.isnan(known.cosine) else known.cosine)
             for pair, known in zip(pairs, apart, strict=True)
         )
     )

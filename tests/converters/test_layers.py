@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from converters.errors import ConversionError
 from converters.jobs import CompareLayers, LayerErrors
@@ -12,7 +13,7 @@ from converters.tflite_reader import parse_tflite, read_tflite
 from converters.tflite_writer import pack, unpack
 from device_runtime.contract.events import silent
 from tests.support.layered_tflite import layered, quantised, samples
-from tests.support.tiny_tflite import classifier
+from tests.support.tiny_tflite import Net, Op, Tensor, build, classifier
 
 LAYERS = ["stem", "active", "depth", "point", "pooled", "dense", "scores"]
 
@@ -82,6 +83,19 @@ def test_the_layer_where_accuracy_went_is_found(tmp_path):
     falls = [two.name for one, two in zip(good, bad, strict=True) if two.snr_db < one.snr_db - 10]
     assert falls[0] == "point"
     assert next(layer.operator for layer in bad if layer.name == "point") == "CONV_2D"
+
+
+def test_infinite_values_are_no_likeness(tmp_path):
+    tensors = [Tensor("in", (1, 4)), Tensor("zero", (1, 4)), Tensor("infinite", (1, 4))]
+    options = (schema.BuiltinOptions.SubOptions, schema.SubOptionsT())
+    path = tmp_path / "log.tflite"
+    path.write_bytes(build(Net(tensors, [Op("SUB", [0, 0], [1], options=options), Op("LOG", [1], [2])])))
+    np.save(tmp_path / "four.npy", np.ones((2, 4), np.float32))
+    with open_worker(tmp_path, silent) as worker:
+        job = CompareLayers(str(path), str(path), (str(tmp_path / "four.npy"),), None, None)
+        zero, infinite = worker.call(job, LayerErrors, "compare layers").layers
+    assert (zero.snr_db, zero.cosine) == (200.0, 1.0)
+    assert (infinite.snr_db, infinite.cosine) == (-200.0, 0.0)
 
 
 def test_models_that_have_nothing_in_common_are_refused(tmp_path):
