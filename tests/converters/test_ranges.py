@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from converters.arrays import ArrayWriter
 from converters.errors import ConversionError
 from converters.jobs import Calibrate
 from converters.ranges import calibrate, read_ranges, whole, write_ranges
+from converters.tflite_writer import pack, unpack
 from device_runtime.contract.events import silent
 from device_runtime.contract.model import ImagePrep
 from tests.support.tiny_tflite import Net, Op, Tensor, build
@@ -93,3 +95,26 @@ def test_ranges_of_any_names_come_back_from_their_file(tmp_path):
     found = read_ranges(tmp_path / "r.npz")
     assert list(found) == list(ranges)
     assert all(np.array_equal(found[name][kind], ranges[name][kind]) for name in ranges for kind in ("min", "max"))
+
+
+def test_no_sample_meets_the_state_that_another_one_left(tmp_path):
+    """A recurrent layer adds up: x + 1 * state, so that a sample alone gives itself."""
+    one = np.ones((1, 1), np.float32)
+    tensors = [
+        Tensor("x", (1, 1, 1)),
+        Tensor("weights", (1, 1), values=one),
+        Tensor("recurrent", (1, 1), values=one),
+        Tensor("bias", (1,), values=np.zeros(1, np.float32)),
+        Tensor("state", (1, 1)),
+        Tensor("out", (1, 1, 1)),
+    ]
+    options = schema.BuiltinOptions.SequenceRNNOptions, schema.SequenceRNNOptionsT()
+    model = unpack(build(Net(tensors, [Op("UNIDIRECTIONAL_SEQUENCE_RNN", [0, 1, 2, 3, 4], [5], options=options)])))
+    model.subgraphs[0].tensors[4].isVariable = True
+    (tmp_path / "model.tflite").write_bytes(pack(model))
+    with ArrayWriter(tmp_path / "rows.npy", (1, 1), np.float32) as writer:
+        for _ in range(12):
+            writer.append(np.full((1, 1), 2, np.float32))
+    job = Calibrate(str(tmp_path / "model.tflite"), str(tmp_path / "r.npz"), (str(tmp_path / "rows.npy"),), None)
+    calibrate(job, silent)
+    assert read_ranges(tmp_path / "r.npz")["out"]["max"].item() == 2
