@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from device_runtime.contract.model import ModelSpec, TensorSpec
 from device_runtime.errors import BadFileError, InstallError
 from device_runtime.predictor import Predictor
 from device_runtime.release import Release
+from device_runtime.tasks.interface import ClassMap
 from device_runtime.vision.frame import Tensor
 
 
@@ -24,11 +25,15 @@ class GoldenMismatchError(InstallError):
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The goldens were met: how closely. ``worst_steps`` is over quantised outputs, ``min_cosine`` over float ones."""
+    """The goldens were met: how closely.
+
+    ``worst_steps`` is over quantised outputs, ``min_cosine`` over float ones, ``min_same_cells`` over class maps.
+    """
 
     samples: int
     worst_steps: int
     min_cosine: float
+    min_same_cells: float = 1.0
     ok: bool = True
 
 
@@ -62,12 +67,17 @@ def check_release(release: Release, engine: str = "auto") -> CheckReport:
         predictor.run(np.zeros(tensor.shape, tensor.dtype))
     for sample in range(golden.count):
         outputs = predictor.run(_load(release.golden_input(sample)))
+        if release.spec.task.name == "segmentation":
+            wanted = _load(release.golden_output(sample, 0))
+            same = compare_maps(predictor, wanted, outputs[0], golden, f"sample {sample}")
+            report = replace(report, min_same_cells=min(report.min_same_cells, same))
+            continue
         for index in _compared(release.spec):
             wanted = _load(release.golden_output(sample, index))
             where = f"sample {sample}, output {release.spec.outputs[index].name}"
             steps, cosine = compare(wanted, outputs[index], release.spec.outputs[index], golden, where)
             worst = max(report.worst_steps, steps)
-            report = CheckReport(golden.count, worst, min(report.min_cosine, cosine))
+            report = replace(report, worst_steps=worst, min_cosine=min(report.min_cosine, cosine))
     return report
 
 
@@ -80,10 +90,7 @@ def compare(wanted: Tensor, got: Tensor, spec: TensorSpec, golden: GoldenSpec, w
     Raises:
         GoldenMismatchError: they differ by more than ``golden`` allows.
     """
-    if wanted.shape != got.shape or wanted.dtype != got.dtype:
-        raise GoldenMismatchError(
-            f"{where}: expected {list(wanted.shape)} {wanted.dtype}, got {list(got.shape)} {got.dtype}"
-        )
+    _require_alike(wanted, got, where)
     if not spec.dtype.startswith("float"):
         return _compare_steps(wanted, got, golden, where), 1.0
     if not np.isfinite(got).all():
@@ -92,6 +99,32 @@ def compare(wanted: Tensor, got: Tensor, spec: TensorSpec, golden: GoldenSpec, w
     if cosine < golden.min_cosine:
         raise GoldenMismatchError(f"{where}: expected a cosine of {golden.min_cosine} or more, got {cosine:.6f}")
     return 0, cosine
+
+
+def compare_maps(predictor: Predictor, wanted: Tensor, got: Tensor, golden: GoldenSpec, where: str) -> float:
+    """Compare a segmentation's output with its golden; return the share (0–1) of cells of the same class.
+
+    Raises:
+        GoldenMismatchError: it is less than ``golden`` allows.
+        ModelError: the output holds NaN.
+    """
+    _require_alike(wanted, got, where)
+    one, two = predictor.decode((wanted,)), predictor.decode((got,))
+    if not isinstance(one, ClassMap) or not isinstance(two, ClassMap):
+        raise TypeError(f"expected class maps, got {type(one).__name__} and {type(two).__name__}")
+    same = float(np.mean(one.ids == two.ids))
+    if same < golden.min_same_cells:
+        raise GoldenMismatchError(
+            f"{where}: expected the same class in {golden.min_same_cells:.0%} of the cells or more, got {same:.1%}"
+        )
+    return same
+
+
+def _require_alike(wanted: Tensor, got: Tensor, where: str) -> None:
+    if wanted.shape != got.shape or wanted.dtype != got.dtype:
+        raise GoldenMismatchError(
+            f"{where}: expected {list(wanted.shape)} {wanted.dtype}, got {list(got.shape)} {got.dtype}"
+        )
 
 
 def _compare_steps(wanted: Tensor, got: Tensor, golden: GoldenSpec, where: str) -> int:

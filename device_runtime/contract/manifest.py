@@ -104,12 +104,15 @@ class GoldenSpec:
     """How far a board's outputs may be from the host's, for ``count`` recorded samples.
 
     A quantised output may differ by ``tolerance_steps`` and must have the same best value (measured: int8 outputs of
-    x86-64 and arm64 differed by up to 3 steps on one model of three); a float output must reach ``min_cosine``.
+    x86-64 and arm64 differed by up to 3 steps on one model of three); a float output must reach ``min_cosine``. Of a
+    segmentation, ``min_same_cells`` of the class map must be the same, whatever its outputs are: between two classes
+    that are equally likely one step decides (measured: two engines agreed on 95–100% of the cells of photos).
     """
 
     count: int = 0
     tolerance_steps: int = 4
     min_cosine: float = 0.999
+    min_same_cells: float = 0.9
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from device_runtime.check import GoldenMismatchError, check_release, compare, record_golden
+from device_runtime.check import GoldenMismatchError, check_release, compare, compare_maps, record_golden
 from device_runtime.contract.decode import dumps
 from device_runtime.contract.manifest import BlobRef, BundleManifest, GoldenSpec, ServiceSpec
 from device_runtime.contract.model import TensorSpec
 from device_runtime.errors import BadFileError, ModelError
+from device_runtime.predictor import Predictor
 from device_runtime.release import read_release
-from tests.support.tflite import brightness_model
+from tests.support.tflite import brightness_model, segmenter_model
 
 GOLDEN = GoldenSpec(count=1)
 QUANTISED = TensorSpec("scores", (1, 3), "int8", 0.1)
@@ -76,11 +77,36 @@ def test_another_shape_is_named():
         compare(stored(1, 2, 3), stored(1, 2), QUANTISED, GOLDEN, "x")
 
 
-def install(folder, goldens=1):
-    """Lay out a release as the installer does."""
-    spec = brightness_model(folder / "model.tflite")
+def test_a_map_may_differ_in_some_cells_and_by_any_number_there(tmp_path):
+    spec = segmenter_model(tmp_path / "model.tflite", np.zeros((10, 10)))
+    predictor = Predictor(tmp_path / "model.tflite", spec)
+    wanted = np.zeros((1, 10, 10), np.int32)
+    got = wanted.copy()
+    got[0, 0, :] = 20
+    assert compare_maps(predictor, wanted, got, GOLDEN, "x") == 0.9
+    got[0, 1, 0] = 1
+    with pytest.raises(
+        GoldenMismatchError, match=r"x: expected the same class in 90% of the cells or more, got 89\.0%"
+    ):
+        compare_maps(predictor, wanted, got, GOLDEN, "x")
+    with pytest.raises(GoldenMismatchError, match=r"expected \[1, 10, 10\] int32, got \[1, 10, 9\] int32"):
+        compare_maps(predictor, wanted, got[:, :, :9], GOLDEN, "x")
+
+
+def test_a_release_of_a_segmenter_is_checked_by_its_map(tmp_path):
+    spec = segmenter_model(tmp_path / "model.tflite", [[0, 1], [2, 3]])
+    install(tmp_path, spec=spec, dtype=np.uint8)
+    assert check_release(read_release(tmp_path)).min_same_cells == 1.0
+    np.save(tmp_path / "golden" / "output-0-0.npy", np.zeros((1, 2, 2), np.int32))
+    with pytest.raises(GoldenMismatchError, match=r"sample 0: expected the same class .* got 25\.0%"):
+        check_release(read_release(tmp_path))
+
+
+def install(folder, goldens=1, spec=None, dtype=np.float32):
+    """Lay out a release as the installer does; of a model that answers by brightness, or of ``spec``."""
+    spec = spec or brightness_model(folder / "model.tflite")
     (folder / "golden").mkdir()
-    inputs = [np.full((1, 8, 8, 3), 0.2 * (index + 1), np.float32) for index in range(goldens)]
+    inputs = [np.full((1, 8, 8, 3), 0.2 * (index + 1), dtype) for index in range(goldens)]
     for sample, outputs in enumerate(record_golden(folder / "model.tflite", spec, inputs)):
         np.save(folder / "golden" / f"input-{sample}.npy", inputs[sample])
         for index, output in enumerate(outputs):

@@ -51,7 +51,13 @@ def test_a_release_that_runs_is_not_removed(tmp_path):
 def test_check_says_how_close_the_goldens_are(tmp_path):
     done = runtime("check", "--release", install(tmp_path), "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"ok": True, "samples": 1, "worst_steps": 0, "min_cosine": pytest.approx(1.0)}
+    assert json.loads(done.stdout) == {
+        "ok": True,
+        "samples": 1,
+        "worst_steps": 0,
+        "min_cosine": pytest.approx(1.0),
+        "min_same_cells": 1.0,
+    }
 
 
 def test_check_refuses_a_mismatch_with_code_7_and_one_document(tmp_path):
