@@ -69,7 +69,9 @@ class KerasSource:
     def facts(self) -> SourceFacts:
         """Return the inputs' sizes, the outputs, and what the first layers do to pixels."""
         outputs = tuple(
-            OutputFacts(name, tuple(side or 1 for side in tensor.shape), activation_of(tensor))
+            OutputFacts(
+                name, tuple(side or 1 for side in tensor.shape), activation_of(tensor), whole="int" in _dtype(tensor)
+            )
             for name, tensor in zip(_output_names(self._model), self._model.outputs, strict=True)
         )
         found = self._leading or (leading_layers(self._model)[0] if len(self._inputs) == 1 else None)
@@ -87,11 +89,8 @@ class KerasSource:
     def export(self, target: Path, plan: ExportPlan) -> None:
         """Write float32 TFLite with batch 1."""
         function = self._function
-        if plan.bare or plan.mean:
-            model = self._model
-            if plan.bare:
-                model = self._keras.Model(leading_layers(model)[1], model.outputs)
-            function = self._as_function(self._normalised(model, plan) if plan.mean else model)
+        if plan.bare:
+            function = self._as_function(self._keras.Model(leading_layers(self._model)[1], self._model.outputs))
         export_function(function, target, plan, str(self._path))
 
     def memory(self) -> TrainingMemory | None:
@@ -111,20 +110,6 @@ class KerasSource:
                     f"{self._path}: weights {getattr(weight, 'path', weight.name)} hold NaN or infinity",
                     hint="train the model again; a lower learning rate or clipped gradients help",
                 )
-
-    def _normalised(self, model: Any, plan: ExportPlan) -> Any:
-        """Put ``(pixel - mean) / std`` in front, as a depthwise 1 x 1 convolution.
-
-        Quantised, its weights have a scale per channel and its bias 32 bits, so that nothing is lost but the rounding
-        of its result; a subtraction and a multiplication would round twice, with one scale for all channels.
-        """
-        image = self._keras.Input(plan.shapes[0][1:])
-        channels = plan.shapes[0][3]
-        layer = self._keras.layers.DepthwiseConv2D(1, name="normalise_pixels")
-        normalised = layer(image)
-        mean, std = (np.broadcast_to(np.array(values, np.float32), (channels,)) for values in (plan.mean, plan.std))
-        layer.set_weights([(1 / std).reshape(1, 1, channels, 1), -mean / std])
-        return self._keras.Model(image, model(normalised))
 
 
 def _call(model: Any, inputs: Sequence[Any]) -> list[Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from converters.backends.interface import Batch, ExportPlan, InputFacts, LeadingLayers
 from converters.backends.tf_casts import without_casts
@@ -104,7 +105,7 @@ def export_function(function: Function, target: Path, plan: ExportPlan, where: s
     Args:
         function: what to export.
         target: the ``.tflite`` to write.
-        plan: the whole shape of each input.
+        plan: the whole shape of each input, and the normalisation to put in front.
         where: the source, for messages.
 
     Raises:
@@ -112,7 +113,8 @@ def export_function(function: Function, target: Path, plan: ExportPlan, where: s
     """
 
     def serve(*inputs: Any) -> dict[str, Any]:
-        return {f"output_{index}": tensor for index, tensor in enumerate(function.call(*inputs))}
+        given = [_normalised(inputs[0], plan)] if plan.mean else inputs
+        return {f"output_{index}": tensor for index, tensor in enumerate(function.call(*given))}
 
     specs = [
         tf.TensorSpec(shape, dtype, name=f"input_{index}")
@@ -124,6 +126,7 @@ def export_function(function: Function, target: Path, plan: ExportPlan, where: s
         try:
             concrete = tf.function(serve, autograph=False).get_concrete_function(*specs)
             tf.saved_model.save(module, folder, signatures={"serving_default": concrete})
+            _write_out_layers(Path(folder) / "saved_model.pb")
             content = without_casts(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
         except Exception as error:  # TensorFlow raises its own and Python's
             raise unconvertible(where, error) from error
@@ -131,6 +134,32 @@ def export_function(function: Function, target: Path, plan: ExportPlan, where: s
     if foreign:
         raise _lacking(where, foreign)
     write_bytes(target, content)
+
+
+def _normalised(image: Any, plan: ExportPlan) -> Any:
+    """Return ``(pixel - mean) / std`` of a picture, as a depthwise 1 x 1 convolution.
+
+    Quantised, its weights have a scale per channel and its bias 32 bits, so that nothing is lost but the rounding of
+    its result; a subtraction and a multiplication would round twice, with one scale for all channels.
+    """
+    channels = plan.shapes[0][3]
+    mean, std = (np.broadcast_to(np.array(values, np.float32), (channels,)) for values in (plan.mean, plan.std))
+    weights = (1 / std).reshape(1, 1, channels, 1)
+    return tf.nn.depthwise_conv2d(image, weights, (1, 1, 1, 1), "VALID") - mean / std
+
+
+def _write_out_layers(path: Path) -> None:
+    """Let recurrent layers be converted step by step, as loops.
+
+    Keras 2 marks the function of an LSTM by this attribute, and the converter puts TFLite's own operator in its place,
+    which keeps its state from one sample to the next: only the first answer would be right.
+    """
+    saved = saved_model_pb2.SavedModel()
+    saved.ParseFromString(path.read_bytes())
+    for graph in saved.meta_graphs:
+        for function in graph.graph_def.library.function:
+            function.attr.pop("api_implements", None)
+    write_bytes(path, saved.SerializeToString())
 
 
 def unconvertible(where: str, error: Exception) -> ConversionError:
@@ -146,6 +175,11 @@ def unconvertible(where: str, error: Exception) -> ConversionError:
         )
     if foreign:
         return _lacking(where, foreign)
+    if "tensor list ops is failed" in text:
+        return ConversionError(
+            f"{where}: its recurrent layers were saved for any batch, and TFLite's loops need a fixed one",
+            hint="convert the .keras or .h5 file itself; or export the model with keras.Input(…, batch_size=1)",
+        )
     return ConversionError(f"{where}: TensorFlow's converter failed: {first_sentence(error)}")
 
 

@@ -64,6 +64,12 @@ def save_tensor_models(folder):
     keras.Model(steps, layers.LSTM(3, return_state=True, name="state")(steps)).save(folder / "states.keras")
     keras.Sequential([keras.Input((5, 7)), layers.Flatten(), layers.Dense(2)]).save(folder / "sequential.keras")
 
+    for batch, name in ((None, "lstm-any-batch"), (1, "lstm-one")):
+        old_steps = tf_keras.Input((5, 7), batch_size=batch)
+        old = tf_keras.Model(old_steps, tf_keras.layers.Dense(2)(tf_keras.layers.LSTM(6)(old_steps)))
+        old.save(folder / f"{name}.h5")
+        old.export(folder / name)
+
     ids = keras.Input((6,), dtype="int32", name="ids")
     keras.Model(ids, layers.Dense(2)(layers.Flatten()(layers.Embedding(9, 3)(ids)))).save(folder / "ids.keras")
 

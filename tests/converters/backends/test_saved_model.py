@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from converters.backends.interface import InputFacts
+from converters.backends.interface import ExportPlan, InputFacts
 from converters.errors import ConversionError
 from converters.tasks import Activation
 from converters.tflite_reader import read_tflite
@@ -20,6 +20,14 @@ def test_a_model_that_keras_exported_answers_the_same(worker, sources, tmp_path)
     assert made.facts.image.shape == (None, 16, 16, 3)
     assert made.facts.outputs[0].activation is Activation.SOFTMAX
     assert made.differences == pytest.approx({"output_0": 0.0}, abs=1e-5)
+
+
+def test_a_normalisation_put_into_the_graph_takes_pixels(worker, sources, tmp_path):
+    prep = ImagePrep(16, 16, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+    plan = ExportPlan(((1, 16, 16, 3),), mean=prep.mean, std=prep.std)
+    made = exported(worker, sources / "exported", tmp_path, prep=prep, plan=plan, float_prep=PIXELS)
+    assert max(made.differences.values()) < 1e-5
+    assert read_tflite(made.model).operator_counts[("DEPTHWISE_CONV_2D", 1)] == 1
 
 
 def test_inputs_and_outputs_are_in_the_order_of_their_names(worker, sources, tmp_path):
@@ -100,6 +108,17 @@ def test_what_tflite_lacks_is_named(worker, sources, tmp_path, name, says):
     with pytest.raises(ConversionError, match=says) as caught:
         exported(worker, sources / name, tmp_path)
     assert caught.value.hint
+
+
+def test_a_recurrent_layer_starts_anew_with_every_sample(worker, sources, tmp_path):
+    made = exported(worker, sources / "lstm-one", tmp_path)
+    assert max(made.differences.values()) < 1e-5
+
+
+def test_a_recurrent_layer_of_any_batch_is_refused_with_the_way_out(worker, sources, tmp_path):
+    with pytest.raises(ConversionError, match="recurrent layers were saved for any batch") as caught:
+        exported(worker, sources / "lstm-any-batch", tmp_path)
+    assert "batch_size=1" in caught.value.hint
 
 
 def test_a_damaged_folder_is_refused(worker, sources, tmp_path):
