@@ -131,6 +131,9 @@ class OnnxSource:
         for apart in (False, True):
             graph = self._simplified(self._with_own_ports(plan, apart=apart))
             content = self._converted(graph, target.parent)
+            model = unpack(content)
+            if move_channels_last(model) and not run_apart(pack(model), graph):
+                content = pack(model)
             difference = run_apart(content, graph)
             if not difference:
                 write_bytes(target, content)
@@ -161,8 +164,7 @@ class OnnxSource:
                     hint="simplify the part that it names, or leave it out of the model and compute it afterwards",
                 ) from error
             self._require_builtin(exported)
-            model = unpack(exported.read_bytes())
-            return pack(model) if move_channels_last(model) else exported.read_bytes()
+            return exported.read_bytes()
 
     def _require_builtin(self, exported: Path) -> None:
         """Refuse what onnx2tf writes for operators that it does not know: custom ones, which nothing can run."""

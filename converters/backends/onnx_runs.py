@@ -28,9 +28,14 @@ def run_apart(content: bytes, graph: Any) -> str:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    interpreter = Interpreter(model_content=content)
-    interpreter.allocate_tensors()
-    runner = interpreter.get_signature_runner()
+    try:
+        runner = Interpreter(model_content=content).get_signature_runner()
+        return _compare(session, runner)
+    except (RuntimeError, ValueError) as error:  # the interpreter's words for a file that it cannot take or run
+        return f"it cannot be run: {' '.join(str(error).split())[:200]}"
+
+
+def _compare(session: Any, runner: Any) -> str:
     generator = np.random.default_rng(0)
     dtypes = {name: detail["dtype"] for name, detail in runner.get_input_details().items()}
     names = [item.name for item in session.get_outputs()]
