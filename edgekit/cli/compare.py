@@ -68,7 +68,7 @@ def _show(result: Comparison) -> None:
     one, two = result.sides
     rows: list[tuple[str, str, str]] = [
         ("size", size(one.size_bytes), size(two.size_bytes)),
-        ("latency, median", f"{one.latency_ms:.2f} ms", f"{two.latency_ms:.2f} ms"),
+        ("latency, median", f"{one.latency_ms:.3g} ms", f"{two.latency_ms:.3g} ms"),
         ("XNNPACK pieces", str(one.partitions.count), str(two.partitions.count)),
         ("operators outside them", str(len(one.partitions.outside)), str(len(two.partitions.outside))),
     ]
