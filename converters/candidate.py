@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,31 +101,28 @@ def verify(made: Made, evidence: Evidence, runtime: str, folder: Path, events: E
     """
     samples = evidence.samples
     events(Step(f"run the {made.recipe.name} model on {runtime} and compare it with the trained one"))
-    outputs = answers(made, evidence, runtime, folder, events)
-    report = compare(evidence.outputs, outputs, made.spec, samples.names, generated=samples.generated)
+    with open_worker(folder, events) as worker, answers(made, evidence, runtime, folder, worker) as outputs:
+        report = compare(evidence.outputs, outputs, made.spec, samples.names, generated=samples.generated)
     require_parity(report, made.recipe, f"the {made.recipe.name} model on {runtime}")
     return report
 
 
-def answers(made: Made, evidence: Evidence, runtime: str, folder: Path, events: Events) -> list[Tensor]:
-    """Return a file's own outputs for the samples: real values, each (n, …) float32.
+@contextlib.contextmanager
+def answers(made: Made, evidence: Evidence, runtime: str, folder: Path, worker: Worker) -> Iterator[list[Tensor]]:
+    """Give a file's own outputs for the samples: real values, each (n, …) float32, on disk until the block is left.
 
     Raises:
         ConversionError: an operator states too low a version, or it cannot be loaded or run.
     """
     require_versions(read_tflite(made.path), f"the {made.recipe.name} model")
-    target = folder / f"{made.path.stem}-{runtime}"
-    target.mkdir(exist_ok=True)
-    with open_worker(folder, events) as worker:
-        outputs = _run(
-            worker, RunModel(str(made.path), made.spec.prep, evidence.files, str(target), runtime), made.recipe
-        )
-    if outputs.inputs != made.spec.inputs or outputs.outputs != made.spec.outputs:
-        raise ConversionError(
-            f"{runtime} sees other tensors in the converted model than its file tells: expected {made.spec.inputs} and "
-            f"{made.spec.outputs}, got {outputs.inputs} and {outputs.outputs}"
-        )
-    return [open_array(Path(file)) for file in outputs.files]
+    with tempfile.TemporaryDirectory(dir=folder) as target:
+        outputs = _run(worker, RunModel(str(made.path), made.spec.prep, evidence.files, target, runtime), made.recipe)
+        if outputs.inputs != made.spec.inputs or outputs.outputs != made.spec.outputs:
+            raise ConversionError(
+                f"{runtime} sees other tensors in the converted model than its file tells: expected "
+                f"{made.spec.inputs} and {made.spec.outputs}, got {outputs.inputs} and {outputs.outputs}"
+            )
+        yield [open_array(Path(file)) for file in outputs.files]
 
 
 def spec_of(

@@ -85,8 +85,14 @@ def finish(made: Made, source: FloatModel, runtimes: tuple[str, ...], folder: Pa
     with open_worker(folder, events) as worker:
         worker.call(Finish(str(made.path), str(final.path), made.spec), Done, "finish the model")
     runtime = runtimes[0]
-    pairs = zip(*(answers(each, source.evidence, runtime, folder, events) for each in (made, final)), strict=True)
-    if not all(np.array_equal(one, two) for one, two in pairs):
+    evidence = source.evidence
+    with (
+        open_worker(folder, events) as worker,
+        answers(made, evidence, runtime, folder, worker) as before,
+        answers(final, evidence, runtime, folder, worker) as after,
+    ):
+        same = all(np.array_equal(one, two) for one, two in zip(before, after, strict=True))
+    if not same:
         raise ConversionError(
             "the finished file does not say what it said before it was made smaller",
             hint="this is a defect of edgekit; please report it with the model's operators: edgekit inspect MODEL",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -24,7 +26,7 @@ from converters.jobs import (
 from converters.parity.compare import compare, require_parity
 from converters.parity.scores import METRIC_OF_TASK, Measured, Scorer
 from converters.partitions import Partitions
-from converters.process import Worker, open_worker
+from converters.process import Worker
 from converters.recipe import RECIPES, QuantRecipe
 from converters.source_stage import EvaluationSet, EvaluationSets, FloatModel
 from converters.tflite_reader import read_tflite
@@ -70,6 +72,7 @@ class Search:
     events: Events
     _tried: dict[str, _Tried] = field(default_factory=dict)
     _digests: dict[str, str] = field(default_factory=dict)
+    _engines: dict[str, Worker] = field(default_factory=dict)
     _layers: tuple[LayerError, ...] = ()
     _sensitivity: tuple[LayerError, ...] = ()
     _outside: dict[str, set[str]] = field(default_factory=dict)
@@ -92,15 +95,30 @@ class Search:
             BudgetMissedError: there is none; it carries the report.
         """
         started = time.monotonic()
-        for name in _BASICS:
-            self._try(RECIPES[name])
-        self._try_mixed()
-        self._time()
-        chosen, confirmation = self._confirmed()
+        try:
+            for name in _BASICS:
+                self._try(RECIPES[name])
+            self._try_mixed()
+            self._time()
+            chosen, confirmation = self._confirmed()
+        finally:
+            for worker in self._engines.values():
+                worker.close()
         report = self._report(chosen, confirmation, time.monotonic() - started)
         if chosen is None or chosen.made is None:
             raise missed(report)
         return chosen.made, report
+
+    @contextlib.contextmanager
+    def _on(self, runtime: str) -> Iterator[Worker]:
+        """Give the process that runs models on ``runtime``; after any error in it, the next one is a fresh one."""
+        worker = self._engines.get(runtime) or Worker(self.folder, self.events)
+        self._engines[runtime] = worker
+        try:
+            yield worker
+        except BaseException:
+            self._engines.pop(runtime).close()
+            raise
 
     def _try(self, recipe: QuantRecipe) -> _Tried | None:
         """Make, run and score a candidate; a failure is a finding, and ends nothing but this candidate."""
@@ -128,12 +146,14 @@ class Search:
         snr = float("inf")
         for runtime in self.request.runtimes:
             self.events(Step(f"score {made.recipe.name} on {runtime}"))
-            outputs = answers(made, evaluation.evidence, runtime, self.folder, self.events)
-            names = evaluation.evidence.samples.names
-            report = compare(evaluation.evidence.outputs, outputs, made.spec, names)
+            with (
+                self._on(runtime) as worker,
+                answers(made, evaluation.evidence, runtime, self.folder, worker) as outputs,
+            ):
+                report = compare(evaluation.evidence.outputs, outputs, made.spec, evaluation.evidence.samples.names)
+                measured = self._scorers[0].measure(outputs)
             require_parity(report, made.recipe, f"the {made.recipe.name} model on {runtime}")
             snr = min(snr, *(output.snr_db for output in report.outputs))
-            measured = self._scorers[0].measure(outputs)
             if worst is None or measured.value < worst.value:
                 worst = measured
         if worst is None:
@@ -154,7 +174,7 @@ class Search:
     def _count_partitions(self, made: Made) -> list[Partitions]:
         found = []
         for runtime in self.request.runtimes:
-            with open_worker(self.folder, self.events) as worker:
+            with self._on(runtime) as worker:
                 found.append(worker.call(CountPartitions(str(made.path), runtime), Partitions, "load the model"))
         if made.recipe.name == BASE:
             self._outside = {each.engine: {reference.operator for reference in each.outside} for each in found}
@@ -194,7 +214,7 @@ class Search:
         layers = CompareLayers(
             str(source.model), str(made.path), evidence.files, source.plan.float_prep, made.spec.prep, _LOOKED_AT
         )
-        with open_worker(self.folder, self.events) as worker:
+        with self._on(self.request.runtimes[0]) as worker:
             self._layers = worker.call(layers, LayerErrors, "compare the layers").layers
 
     def _without_breaks(self, base: QuantRecipe, candidate: Candidate) -> list[QuantRecipe]:
@@ -225,7 +245,7 @@ class Search:
             for count in threads:
                 self.events(Step(f"time {len(timed)} candidates on {runtime} with {count} thread{'s'[: count - 1]}"))
                 files = tuple(str(each.made.path) for each in timed if each.made)
-                with open_worker(self.folder, self.events) as worker:
+                with self._on(runtime) as worker:
                     found = worker.call(TimeModels(files, runtime, count), Timings, "time the candidates")
                 for each, p50 in zip(timed, found.p50_ms, strict=True):
                     known = each.candidate.latency_ms
@@ -250,8 +270,9 @@ class Search:
 
     def _held_out(self, made: Made, runtime: str) -> Measured:
         self.events(Step(f"confirm {made.recipe.name} on {runtime}, with samples that were held out"))
-        outputs = answers(made, self.sets[1].evidence, runtime, self.folder, self.events)
-        return self._scorers[1].measure(outputs)
+        evidence = self.sets[1].evidence
+        with self._on(runtime) as worker, answers(made, evidence, runtime, self.folder, worker) as outputs:
+            return self._scorers[1].measure(outputs)
 
     def _scorer(self, given: EvaluationSet) -> Scorer:
         spec: ModelSpec = self._float.spec

@@ -178,10 +178,10 @@ def _show_search(report: SearchReport) -> None:
     answer(f"chosen     {chosen.name} of {len(report.candidates)} candidates in {report.seconds:.0f} s: {times}, here")
     found = report.confirmation
     if found is not None:
+        drop = found.drop
         answer(
             f"{report.metric:10} {found.metric.value:.4f} on {found.pictures} held-out samples, the trained model "
-            f"{found.baseline:.4f}: {found.drop.value:+.2f} points lost ({found.drop.low:+.2f} to {found.drop.high:+.2f} "
-            f"with 95% confidence)"
+            f"{found.baseline:.4f}: {drop.value:.2f} points lost ({drop.low:.2f} to {drop.high:.2f}, 95% confidence)"
         )
     for sentence in report.advice:
         answer(f"note       {sentence}")
