@@ -1,6 +1,6 @@
 """Make the models that benchmarks/conversion.py measures, beside the samples' own.
 
-python benchmarks/make_models.py mobilenet-v2 QUANTISED.tflite TARGET.keras     (ImageNet weights, from a uint8 TFLite file)
+python benchmarks/make_models.py mobilenet-v2 QUANTISED.tflite TARGET.keras     (ImageNet weights of a uint8 file)
 python benchmarks/make_models.py mobilenet-v3 samples/digits TARGET.keras       (trained on the scans of that sample)
 """
 
@@ -10,19 +10,21 @@ import argparse
 import sys
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from converters.tflite_writer import unpack
 from device_runtime.contract.model import Colour, ImagePrep
-from device_runtime.vision.frame import Frame, Tensor
+from device_runtime.vision.frame import Frame, Pixels, Tensor
 from device_runtime.vision.normalise import normalise
 from device_runtime.vision.prepare import prepare_bytes
 
 _SIDE = 48
-_EPOCHS = 12
-_MOVED = 3
+_EPOCHS = 20
+_BATCH = 32
+_MOVED = 4
 
 
 def dequantised(path: Path) -> list[tuple[Tensor, Tensor]]:
@@ -101,8 +103,13 @@ def mobilenet_v3(sample: Path) -> keras.Model:
     x = keras.layers.Activation("hard_swish")(keras.layers.Conv2D(128, 1)(x))
     x = keras.layers.GlobalAveragePooling2D()(x)
     model = keras.Model(image, keras.layers.Dense(10, activation="softmax", name="probabilities")(x))
-    model.compile(keras.optimizers.Adam(2e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    model.fit(normalise(pictures, prep), labels, batch_size=32, epochs=_EPOCHS, verbose=2)
+    steps = _EPOCHS * len(labels) // _BATCH
+    model.compile(
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, steps)),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    model.fit(normalise(pictures, prep), labels, batch_size=_BATCH, epochs=_EPOCHS, verbose=2)
     return model
 
 
@@ -117,10 +124,18 @@ def _pictures(sample: Path, prep: ImagePrep) -> tuple[Tensor, Tensor]:
     for scan, digit in zip(scans[:-HELD_OUT], digits[:-HELD_OUT], strict=True):
         picture = draw(scan)
         for _ in range(_MOVED):
-            moved = np.roll(picture, generator.integers(-4, 5, 2), (0, 1))
+            moved = _moved(picture, generator)
             pixels.append(prepare_bytes(Frame(moved, Colour.GRAY), prep))
             labels.append(digit)
     return np.stack(pixels), np.array(labels)
+
+
+def _moved(picture: Pixels, generator: np.random.Generator) -> Pixels:
+    """Turn, scale and shift a picture a little; paper is at its edges."""
+    side = picture.shape[0]
+    move = cv2.getRotationMatrix2D((side / 2, side / 2), generator.uniform(-12, 12), generator.uniform(0.85, 1.1))
+    move[:, 2] += generator.uniform(-4, 4, 2)
+    return np.asarray(cv2.warpAffine(picture, move, (side, side), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def main() -> None:
