@@ -121,7 +121,7 @@ class _Group:
 
     def _admit(self, op: Any, tensor: int) -> list[int] | None:
         """Take an operator at a tensor into the group; return the tensors that come with it, None if it cannot be."""
-        kind = _kind(self._model, op)
+        kind = kind_of(self._model, op)
         if kind == _OPERATORS.TRANSPOSE:
             fits = _order(self._model, op) == (_TO_FIRST if tensor in op.outputs else _TO_LAST)
             self._removed[id(op)] = op
@@ -130,7 +130,7 @@ class _Group:
             self._within[id(op)] = op
             return [] if list(self._shape(tensor)[2:]) == [1, 1] else None
         if kind == _OPERATORS.MEAN:
-            axes = _values(self._model, op.inputs[1])
+            axes = constant_values(self._model, op.inputs[1])
             fits = axes is not None and sorted(axis % 4 for axis in np.ravel(axes)) == [2, 3]
             return self._whole(op, [op.inputs[0]]) if fits else None
         return self._whole(op, op.inputs) if kind in _UNARY or kind in _BINARY else None
@@ -140,7 +140,7 @@ class _Group:
         self._within[id(op)] = op
         more = []
         for index in inputs:
-            values = _values(self._model, index)
+            values = constant_values(self._model, index)
             if values is None:
                 more.append(index)
             elif values.size > 1 and len(self._shape(index)) != 4:
@@ -149,55 +149,58 @@ class _Group:
         return [*more, *outputs]
 
     def _rewrite(self, op: Any) -> None:
-        kind = _kind(self._model, op)
+        kind = kind_of(self._model, op)
         if kind == _OPERATORS.MEAN:
-            op.inputs = [op.inputs[0], self._constant(np.array([1, 2], np.int32), op.inputs[1])]
+            op.inputs = [op.inputs[0], add_constant(self._model, np.array([1, 2], np.int32), op.inputs[1])]
         elif kind == _OPERATORS.RESHAPE and op.outputs[0] in self._tensors:
             shape = np.array([self._shape(op.outputs[0])[axis] for axis in _TO_LAST], np.int32)
-            op.inputs = [op.inputs[0], self._constant(shape, op.inputs[1])]
+            op.inputs = [op.inputs[0], add_constant(self._model, shape, op.inputs[1])]
             if op.builtinOptions is not None:
                 op.builtinOptions.newShape = shape
         elif kind in _BINARY:
             op.inputs = [self._with_channels_last(index) for index in op.inputs]
 
     def _with_channels_last(self, index: int) -> int:
-        values = _values(self._model, index)
+        values = constant_values(self._model, index)
         if values is None or values.size == 1:
             return index
-        return self._constant(values.transpose(_TO_LAST), index)
-
-    def _constant(self, values: Any, like: int) -> int:
-        """Add a tensor of constants that is called like another."""
-        values = np.ascontiguousarray(values)
-        old = self._graph.tensors[like]
-        buffer, tensor = schema.BufferT(), schema.TensorT()
-        buffer.data = np.frombuffer(values.tobytes(), np.uint8)
-        self._model.buffers.append(buffer)
-        tensor.buffer, tensor.type, tensor.name = len(self._model.buffers) - 1, old.type, old.name
-        tensor.shape = np.array(values.shape, np.int32)
-        self._graph.tensors.append(tensor)
-        return len(self._graph.tensors) - 1
+        return add_constant(self._model, values.transpose(_TO_LAST), index)
 
     def _shape(self, index: int) -> Any:
         shape = self._graph.tensors[index].shape
         return [] if shape is None else list(shape)
 
 
-def _kind(model: Any, op: Any) -> int:
+def add_constant(model: Any, values: Any, like: int) -> int:
+    """Add a tensor of constants, of the type and with the name of another; return its index."""
+    values = np.ascontiguousarray(values)
+    graph = model.subgraphs[0]
+    old = graph.tensors[like]
+    buffer, tensor = schema.BufferT(), schema.TensorT()
+    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    tensor.buffer, tensor.type, tensor.name = len(model.buffers) - 1, old.type, old.name
+    tensor.shape = np.array(values.shape, np.int32)
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def kind_of(model: Any, op: Any) -> int:
+    """Return an operator's ``BuiltinOperator``."""
     code = model.operatorCodes[op.opcodeIndex]
     return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
 
 
 def _order(model: Any, op: Any) -> list[int]:
     """Return a transposition's order of axes; of anything else, nothing."""
-    if _kind(model, op) != _OPERATORS.TRANSPOSE:
+    if kind_of(model, op) != _OPERATORS.TRANSPOSE:
         return []
-    values = _values(model, op.inputs[1])
+    values = constant_values(model, op.inputs[1])
     return [] if values is None else [int(axis) for axis in values]
 
 
-def _values(model: Any, index: int) -> Any:
-    """Return a tensor's constant values (float32 or int32), or None."""
+def constant_values(model: Any, index: int) -> Any:
+    """Return a tensor's constant values, float32 or int32, in its shape; None when it has none."""
     tensor = model.subgraphs[0].tensors[index]
     data = model.buffers[tensor.buffer].data
     types = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT32: np.int32}

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from converters.backends.channels_last import move_channels_last
 from converters.backends.image_axes import TO_FIRST, TO_LAST
 from converters.backends.interface import Batch, ExportPlan, InputFacts, SourceFacts, SourceModel
+from converters.backends.matrix_products import make_fully_connected
 from converters.backends.onnx_check import in_float32, require_finite, require_known
 from converters.backends.onnx_file import MAX_BYTES
 from converters.backends.onnx_layout import Layouts
@@ -132,7 +133,8 @@ class OnnxSource:
             graph = self._simplified(self._with_own_ports(plan, apart=apart))
             content = self._converted(graph, target.parent)
             model = unpack(content)
-            if move_channels_last(model) and not run_apart(pack(model), graph):
+            changed = move_channels_last(model) + make_fully_connected(model)
+            if changed and not run_apart(pack(model), graph):
                 content = pack(model)
             difference = run_apart(content, graph)
             if not difference:

@@ -195,6 +195,12 @@ def tensors():
     return model(nodes, [tensor("x", "n", 7)], [tensor("y", "n", 3)], [weights("m", 7, 3)])
 
 
+def steps():
+    """A product with one constant matrix at each of six steps."""
+    nodes = [node("MatMul", "x,m", "a"), node("Add", "a,b", "y")]
+    return model(nodes, [tensor("x", 1, 6, 7)], [tensor("y", 1, 6, 3)], [weights("m", 7, 3), weights("b", 3)])
+
+
 def listed_weights():
     """Weights among the inputs, as exporters wrote them up to ONNX's version 1.3."""
     made = classifier()
@@ -272,6 +278,7 @@ GOOD = {
     "even-sides": even_sides,
     "recurrent": recurrent,
     "tensors": tensors,
+    "steps": steps,
     "listed-weights": listed_weights,
     "open-batch": lambda: classifier(batch="n"),
     "open-size": lambda: classifier(batch="n", height="h", width="w"),

@@ -119,6 +119,13 @@ def test_no_feature_map_is_turned_round_on_the_way(export, name):
     assert "TRANSPOSE" not in operators(export(name).model)
 
 
+@pytest.mark.parametrize("name", ["two-inputs", "tensors", "steps"])
+def test_a_product_with_a_constant_is_a_fully_connected_layer(export, name):
+    made = export(name)
+    assert made.differences == pytest.approx(dict.fromkeys(made.differences, 0), abs=CLOSE)
+    assert operators(made.model) & {"FULLY_CONNECTED", "BATCH_MATMUL"} == {"FULLY_CONNECTED"}
+
+
 def test_a_recurrent_layer_does_not_remember_the_sample_before(export):
     assert not operators(export("recurrent").model) & {"UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE"}
 
