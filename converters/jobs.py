@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from converters.backends.interface import ExportPlan, SourceFacts, SourceOptions
+from converters.backends.interface import ExportPlan, InputFacts, SourceFacts, SourceOptions
 from converters.interface import LayerError
 from converters.partitions import Partitions
 from converters.recipe import QuantRecipe
@@ -18,6 +18,13 @@ class OpenSource:
     backend: str
     source: str
     options: SourceOptions = field(default_factory=SourceOptions)
+
+
+@dataclass(frozen=True)
+class ReadSignatures:
+    """Tell the signatures of a SavedModel, without loading it. Answer: ``Signatures``."""
+
+    source: str
 
 
 @dataclass(frozen=True)
@@ -201,6 +208,22 @@ class Outputs:
 
 
 @dataclass(frozen=True)
+class Signature:
+    """What a function of a SavedModel takes and gives, in the order of the names."""
+
+    name: str
+    inputs: tuple[InputFacts, ...]
+    outputs: tuple[InputFacts, ...]
+
+
+@dataclass(frozen=True)
+class Signatures:
+    """All signatures of a SavedModel, in the order of their names."""
+
+    signatures: tuple[Signature, ...]
+
+
+@dataclass(frozen=True)
 class Fits:
     """The misfit of each preparation, 0 for the training's own; none where the model remembers nothing."""
 
@@ -217,6 +240,7 @@ class Done:
 Job = (
     OpenSource
     | RunSource
+    | ReadSignatures
     | MeasureFits
     | ExportFloat
     | Tidy
@@ -229,9 +253,10 @@ Job = (
     | CountPartitions
     | CompareLayers
 )
-Answer = SourceFacts | Outputs | Timings | Sensitivities | Partitions | LayerErrors | Fits | Done
+Answer = SourceFacts | Outputs | Timings | Sensitivities | Partitions | LayerErrors | Signatures | Fits | Done
 JOBS: dict[str, type[Job]] = {
     "open": OpenSource,
+    "read-signatures": ReadSignatures,
     "run-source": RunSource,
     "measure-fits": MeasureFits,
     "export": ExportFloat,

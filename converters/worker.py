@@ -31,6 +31,7 @@ from converters.jobs import (
     MeasureSensitivity,
     OpenSource,
     Quantise,
+    ReadSignatures,
     RunModel,
     RunSource,
     Tidy,
@@ -42,6 +43,7 @@ from device_runtime.contract.reported import report_of
 from device_runtime.errors import EdgeError
 
 _HANDLERS = {
+    ReadSignatures: "converters.backends.saved_model_graph:read_signatures",
     Tidy: "converters.tidy:tidy",
     Calibrate: "converters.ranges:calibrate",
     Quantise: "converters.quantise:quantise",

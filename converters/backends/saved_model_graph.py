@@ -11,10 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # TensorFlow's; no stubs here
 from tensorflow.core.protobuf import saved_model_pb2
 
+from converters.backends.interface import InputFacts
+from converters.jobs import ReadSignatures, Signature, Signatures
+from converters.natural_order import natural_key
 from converters.tflite_reader import MAX_BYTES
+from device_runtime.contract.events import Events
 from device_runtime.errors import ModelError, UsageError
 from device_runtime.files import refused
 
@@ -72,6 +77,19 @@ def read_graph(folder: Path) -> Any:
     return graphs[0]
 
 
+def read_signatures(job: ReadSignatures, events: Events) -> Signatures:
+    """Return what each signature of a SavedModel takes and gives. Raises ModelError as ``read_graph``."""
+    del events
+    found = read_graph(Path(job.source)).signature_def
+    return Signatures(
+        tuple(
+            Signature(name, _tensors(found[name].inputs), _tensors(found[name].outputs))
+            for name in sorted(found)
+            if name != _INIT
+        )
+    )
+
+
 def choose_signature(graph: Any, wanted: str | None, folder: Path) -> str:
     """Return the name of the signature to convert: the one that is wanted, the default, or the only one.
 
@@ -103,6 +121,17 @@ def choose_signature(graph: Any, wanted: str | None, folder: Path) -> str:
                 else "save it again with a function that takes and returns tensors",
             )
     return name
+
+
+def _tensors(infos: Any) -> tuple[InputFacts, ...]:
+    return tuple(
+        InputFacts(
+            name,
+            tuple(None if side.size < 0 else int(side.size) for side in infos[name].tensor_shape.dim),
+            tf.as_dtype(infos[name].dtype).name,
+        )
+        for name in sorted(infos, key=natural_key)
+    )
 
 
 def _require_safe(graph: Any, folder: Path) -> None:

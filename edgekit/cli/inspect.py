@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import click
 
 from converters.interface import PrepOptions, TaskOptions
 from converters.normalise import format_normalise
+from device_runtime.contract.events import silent
 from device_runtime.contract.model import ImagePrep, ModelSpec
 from device_runtime.errors import BadFileError, EdgeError, UsageError
 from device_runtime.files import refused
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 @task_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(file: Path, labels: Path | None, prep: PrepOptions, task: TaskOptions, *, as_json: bool) -> None:
-    """Show what is in FILE: a TFLite model, a trained Keras model, or a bundle.
+    """Show what is in FILE: a TFLite model, a trained Keras model, a SavedModel folder, or a bundle.
 
     \b
     edgekit inspect out/belt.tflite
@@ -38,6 +40,8 @@ def command(file: Path, labels: Path | None, prep: PrepOptions, task: TaskOption
     if kind == "tflite":
         facts = _tflite_facts(file, prep, task, labels)
         answer_json(facts) if as_json else _show_tflite(facts)
+    elif kind == "saved-model":
+        _inspect_saved_model(file, as_json=as_json)
     elif kind == "keras":
         from converters.backends.keras_archive import read_archive  # noqa: PLC0415 - only for such a file
 
@@ -82,7 +86,9 @@ def _kind(file: Path) -> str:
     except FileNotFoundError as error:
         raise BadFileError(f"no such file: {file}") from error
     except IsADirectoryError as error:
-        raise UsageError(f"{file}: expected a model or a bundle, got a folder") from error
+        if (file / "saved_model.pb").is_file():
+            return "saved-model"
+        raise UsageError(f"{file}: expected a model or a bundle, got a folder without saved_model.pb") from error
     except OSError as error:
         raise refused(error, file, "read") from error
     if head[4:8] == b"TFL3" or file.suffix == ".tflite":
@@ -179,6 +185,31 @@ def _show_keras(file: Path, archive: KerasArchive) -> None:
     for what, names in (("custom layers, whose code is elsewhere", archive.custom), ("Lambda layers", archive.lambdas)):
         if names:
             answer(f"{what}: {', '.join(names)}")
+
+
+def _inspect_saved_model(folder: Path, *, as_json: bool) -> None:
+    from converters.jobs import ReadSignatures, Signatures  # noqa: PLC0415 - only for such a folder
+    from converters.process import open_worker  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as scratch, open_worker(Path(scratch), silent) as worker:
+        found = worker.call(ReadSignatures(str(folder.absolute())), Signatures, f"read {folder}").signatures
+    if as_json:
+        answer_json({"kind": "saved-model", "path": str(folder), "signatures": found})
+        return
+    answer(f"{folder}: SavedModel with {len(found)} signature{'' if len(found) == 1 else 's'}")
+    rows = [
+        (
+            signature.name,
+            kind,
+            item.name,
+            "x".join("?" if side is None else str(side) for side in item.shape),
+            item.dtype,
+        )
+        for signature in found
+        for kind, items in (("input", signature.inputs), ("output", signature.outputs))
+        for item in items
+    ]
+    table(("signature", "", "name", "shape", "type"), rows)
 
 
 def _most_frequent(counted: tuple[str, int]) -> tuple[int, str]:

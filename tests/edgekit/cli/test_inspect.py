@@ -4,11 +4,11 @@ from converters.describe import describe_tflite
 from converters.interface import PrepOptions, TaskOptions
 from device_runtime.contract.decode import dumps
 from device_runtime.contract.manifest import BlobRef
-from tests.support.conversions import trained
+from tests.support.conversions import sources, trained
 from tests.support.tflite import tensor_model
 from tests.support.tiny_tflite import Net, Op, Tensor, build, classifier
 
-__all__ = ["trained"]
+__all__ = ["sources", "trained"]
 
 
 @pytest.fixture
@@ -51,6 +51,16 @@ def test_a_custom_operator_is_named(edgekit, tmp_path):
     path = tmp_path / "m.tflite"
     path.write_bytes(build(Net([Tensor("image", (1, 2, 2, 3)), Tensor("out", (1, 3))], [Op("MyMagic", [0], [1])])))
     assert "custom operators: MyMagic" in edgekit.ok("inspect", path).out
+
+
+@pytest.mark.slow
+def test_a_saved_model_shows_its_signatures(edgekit, sources):
+    found = edgekit.ok("inspect", sources / "several", "--json").json
+    assert [item["name"] for item in found["signatures"]] == ["scores", "sums"]
+    assert found["signatures"][0]["inputs"] == [{"name": "numbers", "shape": [None, 8], "dtype": "float32"}]
+    assert "sums" in edgekit.ok("inspect", sources / "several").out
+    other = edgekit("inspect", sources)
+    assert (other.code, "without saved_model.pb" in other.err) == (2, True)
 
 
 def test_a_keras_file_shows_its_layers(edgekit, trained):
