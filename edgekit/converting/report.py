@@ -92,7 +92,7 @@ def view_of(report: SearchReport) -> View:
         pareto=pareto(report),
         latency_columns=tuple(f"{runtime} ms, {_threads(threads)}" for runtime in report.runtimes if timed),
         rows=tuple(_row(number, each, report, threads) for number, each in enumerate(report.candidates, start=1)),
-        reasons=tuple((each.name, each.reason) for each in report.candidates if each.reason),
+        reasons=_reasons(report),
         layers=layer_chart(report),
         layer_rows=_layer_rows(report),
         layer_count=len(report.layers),
@@ -182,6 +182,16 @@ def _latencies(candidate: Candidate, runtime: str, threads: list[str]) -> str:
     known = candidate.latency_ms.get(runtime, {})
     return (
         " / ".join(milliseconds(known[count]) if count in known else UNKNOWN for count in threads) if known else UNKNOWN
+    )
+
+
+def _reasons(report: SearchReport) -> tuple[tuple[str, str], ...]:
+    """Return why candidates cannot be chosen, as far as the table does not show it: what they lost is in there."""
+    budget = report.options.max_drop
+    return tuple(
+        (each.name, each.reason)
+        for each in report.candidates
+        if each.reason and not (each.status == "missed" and _lost(each) > budget)
     )
 
 

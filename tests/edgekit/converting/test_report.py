@@ -38,7 +38,14 @@ def test_every_candidate_is_in_the_table_with_its_result():
         ["over budget", "96.20%", "1.80 (1.30 to 2.30)", "3.9 MB", "8.50 / 5.10", "2", "20.0"],
     )
     assert rows["static-int4"] == ("refused", ["refused", *["–"] * 6])
-    assert "output scores has 1.2 dB signal to noise" in Page(render(search_report())).text
+    text = Page(render(search_report())).text
+    assert "output scores has 1.2 dB signal to noise" in text
+    assert "1.80 points less" not in text  # the table shows it
+
+
+def test_a_budget_that_is_not_of_accuracy_is_told():
+    large = candidate("static-int8", 0.98, 5.0, 900_000, "missed", reason="900000 bytes; the budget is 500000")
+    assert "900000 bytes; the budget is 500000" in Page(render(search_report(candidates=(large,), **NOTHING))).text
 
 
 def test_no_model_is_said_in_the_title_and_in_the_banner_with_what_would_help():
