@@ -1,5 +1,6 @@
 import zipfile
 
+import h5py
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -89,3 +90,34 @@ def test_a_truncated_or_damaged_model_is_read_or_refused(trained, tmp_path_facto
 def test_a_file_of_keras_2_tells_its_version(shared_data):
     archive = read_archive(shared_data / "models" / "vww_96.h5")
     assert (archive.major, archive.keras_version, archive.layers["DepthwiseConv2D"]) == (2, "2.4.0", 13)
+
+
+def test_an_optimizers_values_are_no_weights(sources):
+    assert read_archive(sources / "large-optimizer.h5").weight_bytes == 0
+    assert read_archive(sources / "large.h5").weight_bytes == 2_400_000_000
+
+
+def test_weights_that_lie_in_another_file_are_refused(trained, tmp_path):
+    linked, outside = tmp_path / "linked.h5", tmp_path / "outside.h5"
+    linked.write_bytes((trained / "plain.h5").read_bytes())
+    with h5py.File(linked, "r+") as file:
+        file["model_weights"]["more"] = h5py.ExternalLink(str(trained / "plain.h5"), "/model_weights")
+    outside.write_bytes((trained / "plain.h5").read_bytes())
+    with h5py.File(outside, "r+") as file:
+        file.create_dataset("more", (4,), "f4", external=[(str(tmp_path / "secret"), 0, 16)])
+    for path in (linked, outside):
+        with pytest.raises(ModelError, match="lies in another file"):
+            read_archive(path)
+
+
+@pytest.mark.parametrize("module", ["keras.utils", "keras.src.utils.file_utils", "keras.config", "os"])
+def test_an_object_that_is_no_part_of_a_model_is_refused(trained, tmp_path, module):
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(trained / "plain.keras") as source, zipfile.ZipFile(path, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "config.json":
+                content = content.replace(b'"module": "keras.initializers"', f'"module": "{module}"'.encode())
+            target.writestr(name, content)
+    with pytest.raises(ModelError, match="custom layers"):
+        require_loadable(read_archive(path), path)
