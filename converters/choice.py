@@ -87,8 +87,7 @@ def guilty_layers(layers: Sequence[LayerError]) -> tuple[str, ...]:
     if not worst or worst[0].snr_db >= _HARMLESS_DB:
         return ()
     alike = [layer for layer in worst if layer.snr_db <= worst[0].snr_db + _ALIKE_DB]
-    # A tensor of several fused layers has all their names; the first one says which it is.
-    return tuple(f"{layer.operator} {layer.name.partition(';')[0]}" for layer in alike)
+    return tuple(layer.title for layer in alike)
 
 
 def advice(

@@ -161,6 +161,11 @@ class LayerError:
     snr_db: float
     cosine: float
 
+    @property
+    def title(self) -> str:
+        """Its operator and its name: a tensor of several fused layers has all their names, and the first one tells."""
+        return f"{self.operator} {self.name.partition(';')[0]}"
+
 
 @dataclass(frozen=True)
 class Interval:

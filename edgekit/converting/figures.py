@@ -147,13 +147,13 @@ def layer_chart(report: SearchReport) -> LayerChart | None:
             round(index * width, 3),
             round(_FILLED * width, 3),
             max(_SLIVER, percent(min(max(layer.snr_db, 0.0), high), high)),
-            f"{layer.operator} {layer.name}" in report.guilty,
-            f"{layer.operator} {layer.name}: {layer.snr_db:.1f} dB, cosine {layer.cosine:.4f}",
+            layer.title in report.guilty,
+            f"{layer.title}: {layer.snr_db:.1f} dB, cosine {layer.cosine:.4f}",
         )
         for index, layer in enumerate(report.layers)
     )
     worst = min(report.layers, key=lambda layer: layer.snr_db)
-    summary = f"Signal to noise of {len(bars)} layers, least {worst.snr_db:.1f} dB in {worst.operator} {worst.name}"
+    summary = f"Signal to noise of {len(bars)} layers, least {worst.snr_db:.1f} dB in {worst.title}"
     return LayerChart(bars, ticks(0, high, 4), summary)
 
 

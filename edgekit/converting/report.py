@@ -199,7 +199,7 @@ def _layer_rows(report: SearchReport) -> tuple[LayerRow, ...]:
     """Return the worst layers, and all that are to blame."""
 
     def blamed(layer: LayerError) -> bool:
-        return f"{layer.operator} {layer.name}" in report.guilty
+        return layer.title in report.guilty
 
     worst = sorted(report.layers, key=lambda layer: (not blamed(layer), layer.snr_db))
     return tuple(

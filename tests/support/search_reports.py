@@ -66,7 +66,7 @@ def search_report(**changes) -> SearchReport:
         pictures=SplitSizes(100, 500, 500),
         confirmation=Confirmation(500, 0.978, Interval(0.974, 0.956, 0.985), Interval(0.4, -0.1, 0.9), enough=True),
         layers=LAYERS,
-        guilty=(f"{LAYERS[6].operator} {LAYERS[6].name}", f"{LAYERS[20].operator} {LAYERS[20].name}"),
+        guilty=(LAYERS[6].title, LAYERS[20].title),
         advice=(),
         seconds=94.6,
     )

@@ -120,7 +120,7 @@ def test_every_figure_has_a_title_and_every_table_its_headers():
     figures = [attributes for attributes in page.all("svg") if attributes.get("role") == "img"]
     assert [figure["aria-label"] for figure in figures] == [
         "Accuracy against latency of 8 candidates",
-        f"Signal to noise of 56 layers, least 9.5 dB in {LAYERS[6].operator} {LAYERS[6].name}",
+        f"Signal to noise of 56 layers, least 9.5 dB in {LAYERS[6].title}",
     ]
     assert len(page.all("caption")) == 2
     assert {header["scope"] for header in page.all("th")} == {"col", "row"}
