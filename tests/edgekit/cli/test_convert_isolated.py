@@ -53,6 +53,26 @@ def test_an_onnx_classifier_becomes_int8(edgekit, onnx_models, pictures):
     assert {"onnx2tf", "onnxruntime"} <= set(answer["spec"]["provenance"]["tools"])
 
 
+@pytest.mark.parametrize(
+    ("name", "shapes"),
+    [
+        ("two-inputs", {"vector": (1, 4), "image": (1, 16, 16, 3)}),
+        ("recurrent", {"steps": (1, 6, 4)}),
+        ("steps", {"x": (1, 6, 7)}),
+    ],
+)
+def test_an_onnx_model_that_takes_tensors_becomes_int8(edgekit, onnx_models, tmp_path, name, shapes):
+    samples = tmp_path / "samples"
+    samples.mkdir()
+    generator = np.random.default_rng(0)
+    for index in range(30):
+        values = {key: generator.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
+        np.savez(samples / f"{index:02}.npz", **values)
+    given = ("--calibration", samples, "--task", "regression", "-o", "m.tflite")
+    answer = edgekit.ok("convert", onnx_models / f"{name}.onnx", *given, "--json").json
+    assert answer["spec"]["provenance"]["recipe"] == "static-int8"
+
+
 def test_a_pytorch_program_becomes_int8(edgekit, torch_models, pictures):
     given = ("--calibration", pictures, "--normalise", "0..1", "-o", "m.tflite")
     answer = edgekit.ok("convert", torch_models / "classifier.pt2", *given, "--json").json
