@@ -151,7 +151,8 @@ def _single_task(output: OutputFacts) -> str | None:
     if _is_id_map(output.shape) and output.whole:
         return "segmentation"
     # Independent scores for each cell may as well be heat maps, or a picture.
-    scores = len(output.shape) == 4 and output.shape[3] >= 2 and not output.whole
+    # A map has two sides: (1, 1, 17, 3) are the 17 points of a pose.
+    scores = len(output.shape) == 4 and min(output.shape[1:]) >= 2 and not output.whole
     return "segmentation" if scores and output.activation is not Activation.SIGMOID else None
 
 

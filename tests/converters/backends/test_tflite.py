@@ -241,6 +241,14 @@ def test_real_quantised_models_go_through_as_they_are(shared_data, tmp_path, nam
 
 
 @pytest.mark.shared
+def test_the_points_of_a_pose_are_not_taken_for_a_map(shared_data, tmp_path):
+    source = shared_data / "models" / "movenet_single_pose_lightning_ptq.tflite"
+    wanted = ConvertRequest(source, tmp_path / "out.tflite", calibration=shared_data / "images" / "imagenet100")
+    with pytest.raises(UsageError, match="what its outputs mean cannot be told"):
+        convert(wanted, silent)
+
+
+@pytest.mark.shared
 def test_a_real_model_of_an_operator_that_no_engine_has_is_refused_by_its_name(worker, shared_data):
     with pytest.raises(ModelError, match="custom operator fake-op-double: no engine here has it"):
         opened(worker, shared_data / "models" / "model_invoking_error.tflite")
