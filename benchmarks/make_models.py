@@ -133,7 +133,9 @@ def _pictures(sample: Path, prep: ImagePrep) -> tuple[Tensor, Tensor]:
 def _moved(picture: Pixels, generator: np.random.Generator) -> Pixels:
     """Turn, scale and shift a picture a little; paper is at its edges."""
     side = picture.shape[0]
-    move = cv2.getRotationMatrix2D((side / 2, side / 2), generator.uniform(-12, 12), generator.uniform(0.85, 1.1))
+    move: Tensor = cv2.getRotationMatrix2D(
+        (side / 2, side / 2), generator.uniform(-12, 12), generator.uniform(0.85, 1.1)
+    )
     move[:, 2] += generator.uniform(-4, 4, 2)
     return np.asarray(cv2.warpAffine(picture, move, (side, side), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 

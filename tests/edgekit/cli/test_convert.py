@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from device_runtime.contract.decode import read_json
@@ -34,7 +36,7 @@ def test_a_project_is_converted_as_its_file_says_and_options_replace_that(edgeki
     found = edgekit.ok("convert", "--recipe", "static-int8", "--json").json
     spec = read_json(ModelSpec, project / "out" / "colours.json")
     assert found["recipe"] == spec.provenance.recipe == "static-int8"
-    assert found["parity"]["agreement"] == 1.0
+    assert found["parity"]["litert"]["agreement"] == 1.0
     assert found["tflite_bytes"] == (project / "out" / "colours.tflite").stat().st_size
     assert (spec.task.max_items, spec.labels) == (2, ("dark", "red", "green", "blue"))
     shown = edgekit.ok(
@@ -48,7 +50,7 @@ def test_the_answer_tells_size_agreement_differences_and_the_next_command(edgeki
         "convert", fake(), "-o", tmp_path / "m.tflite", "--calibration", trained / "pictures", "--normalise", "-1..1"
     )
     assert "KB as float32 →" in shown.out
-    assert "agreement  100.0% with the trained model on 24 pictures" in shown.out
+    assert "agreement  100.0% with the trained model on 24 samples, run by litert" in shown.out
     assert "where it differs most:" in shown.out
     assert shown.out.rstrip().endswith(f"next: edgekit bundle {tmp_path / 'm.tflite'}")
     assert "run the trained model" in shown.err
@@ -63,6 +65,10 @@ def test_the_answer_tells_size_agreement_differences_and_the_next_command(edgeki
         (["model.fake", "--recipe", "float32"], 2, "does not say how pixels are normalised"),
         (["model.fake", "--normalise", "0-1"], 2, 'unknown normalisation "0-1"'),
         (["model.fake", "--input-size", "big"], 2, "expected HEIGHTxWIDTH"),
+        (["model.fake", "--input-shape", "1xx3"], 2, '--input-shape: expected sizes, got "1xx3"'),
+        (["model.fake", "--max-size", "huge"], 2, '--max-size: expected a size, got "huge"'),
+        (["model.fake", "--recipe", "auto"], 2, "recipe auto measures value ranges"),
+        (["model.fake", "--recipe", "float16", "--float-io"], 2, "float_io is for recipes with int8 or int16"),
         (["model.fake", "--recipe", "float32", "-o", "m.bin"], 2, "ends in .tflite"),
         (["model.fake", "--recipe", "float32", "-o", "absent/m.tflite"], 1, "folder absent does not exist"),
         ([], 2, "no edgekit.toml"),
@@ -88,3 +94,51 @@ def test_a_file_that_is_no_model_is_refused(edgekit, tmp_path, content, says):
     answer = edgekit("convert", "m.keras", "--calibration", "pictures")
     assert answer.code == 3
     assert says in answer.err
+
+
+def auto(folder, fake, trained, *arguments):
+    return (
+        "convert", fake(), "-o", folder / "m.tflite", "--calibration", trained / "pictures", "--normalise", "-1..1",
+        "--recipe", "auto", "--samples", 8, *arguments,
+    )  # fmt: skip
+
+
+def test_a_search_tells_what_it_chose_and_writes_a_report_beside_the_model(edgekit, fake, trained, tmp_path):
+    shown = edgekit.ok(*auto(tmp_path, fake, trained, "--candidates", "static-int8", "--max-drop", 2))
+    assert "chosen     static-int8 of 1 candidates" in shown.out
+    assert "held-out samples" in shown.out
+    assert "note       8 held-out samples cannot tell" in shown.out
+    report = json.loads((tmp_path / "m.search.json").read_text())
+    assert (report["chosen"], report["options"]["max_drop"]) == ("static-int8", 2.0)
+    assert "static-int8" in (tmp_path / "m.search.html").read_text()
+    assert "m.search.html" in shown.err
+
+
+def test_a_missed_budget_is_exit_8_with_the_report_and_no_model(edgekit, fake, trained, tmp_path):
+    answer = edgekit(*auto(tmp_path, fake, trained, "--max-size", "0.5KB", "--candidates", "static-*", "--json"))
+    assert answer.code == 8
+    assert "no candidate of" in answer.json["error"]["message"]
+    assert "in at most 500 bytes" in answer.json["error"]["message"]
+    assert json.loads((tmp_path / "m.search.json").read_text())["chosen"] is None
+    assert (tmp_path / "m.search.html").exists()
+    assert not (tmp_path / "m.tflite").exists()
+
+
+def test_a_project_says_what_a_search_is_to_find(edgekit, project):
+    text = (project / "edgekit.toml").read_text().replace('recipe = "float16"', 'recipe = "auto"')
+    (project / "edgekit.toml").write_text(text + '[search]\nmax_drop = 3\ncandidates = ["float16"]\n')
+    found = edgekit.ok("convert", "--samples", 8, "--json").json
+    assert (found["recipe"], found["search"]["options"]["max_drop"]) == ("float16", 3.0)
+    (project / "edgekit.toml").write_text(text + '[search]\nmetric = "f1"\n')
+    answer = edgekit("convert")
+    assert answer.code == 3
+    assert "search: metric: expected one of top1, map, miou, agreement, got f1" in answer.err
+
+
+def test_what_stays_float_can_be_named(edgekit, fake, trained, tmp_path):
+    arguments = ("convert", fake(), "-o", tmp_path / "m.tflite", "--calibration", trained / "pictures")
+    kept = edgekit.ok(*arguments, "--normalise", "-1..1", "--keep-float", "FULLY_CONNECTED", "--json").json
+    assert "keep:FULLY_CONNECTED" in kept["recipe"]
+    answer = edgekit(*arguments, "--normalise", "-1..1", "--keep-float", "FULLY_CONECTED")
+    assert answer.code == 2
+    assert "FULLY_CONNECTED" in answer.err
