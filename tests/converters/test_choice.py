@@ -65,8 +65,10 @@ def test_a_wide_interval_says_how_many_samples_would_do():
     assert (made.enough, made.pictures_needed) == (False, 270)
     told = advice([FAST], SearchOptions(max_drop=1.0), (), made)
     assert told == (
-        "30 held-out samples cannot tell whether a budget of 1 points is kept (95% interval of the drop: -3.00 to "
-        "3.00); about 270 would",
+        (
+            "30 held-out samples cannot tell whether a budget of 1 points is kept (95% interval of the drop: -3.00 to "
+            "3.00); about 270 would"
+        ),
     )
     assert confirm(Interval(0.0, -0.9, 0.9), Interval(0.9, 0.8, 1.0), 0.9, 900, 1.0).enough
 

@@ -11,9 +11,9 @@ from device_runtime.bench import SAMPLES_FOR_P90, SAMPLES_FOR_P99, BenchRequest,
 from device_runtime.contract.bench import BenchReport
 from device_runtime.contract.decode import dumps, loads
 from device_runtime.contract.prediction import STAGES
+from device_runtime.engine.litert import open_engine
 from device_runtime.errors import CameraError
 from device_runtime.machine import read_machine, throttling
-from device_runtime.engine.litert import open_engine
 from tests.support.tflite import brightness_model
 from tests.support.video import write_video
 
