@@ -10,7 +10,8 @@ import numpy as np
 
 from converters.arrays import ArrayWriter
 from converters.calibration_checks import PictureChecks
-from device_runtime.contract.events import Events, Notice, Progress
+from converters.gathering import Choice, Outcome, gather
+from device_runtime.contract.events import Events, Notice
 from device_runtime.contract.model import ImagePrep
 from device_runtime.errors import BadFileError, EdgeError
 from device_runtime.files import sha256_of
@@ -57,30 +58,26 @@ def collect_samples(folder: Path, prep: ImagePrep, count: int, seed: int, target
         raise BadFileError(
             f"calibration folder {folder} has no pictures", hint="put some there, like those the model will see"
         )
-    names: list[str] = []
-    skipped: list[str] = []
-    checks = PictureChecks(f"calibration folder {folder}")
-    total = min(count, len(pictures))
+    where = f"calibration folder {folder}"
+    checks = PictureChecks(where)
     with ArrayWriter(target, (prep.height, prep.width, prep.channels), np.uint8) as writer:
-        for index in np.random.default_rng(seed).permutation(len(pictures)):
-            if len(names) == count:
-                break
-            name = str(pictures[index].relative_to(folder))
-            pixels = _prepared(pictures[index], prep, events)
-            if pixels is None:
-                skipped.append(name)
-            elif checks.add(name, pixels):
-                writer.append(pixels)
-                names.append(name)
-                events(Progress(len(names), total, "pictures"))
-    if not names:
-        raise BadFileError(
-            f"calibration folder {folder}: none of its {len(pictures)} pictures can be read",
-            hint="see the warnings above, and choose another folder with --calibration DIR",
-        )
+
+        def take(name: str, path: Path) -> Outcome:
+            try:
+                pixels = prepare_bytes(read_picture(path), prep)
+            except EdgeError as error:
+                events(Notice(f"skipped: {error}", "warning"))
+                return Outcome.UNREADABLE
+            if not checks.add(name, pixels):
+                return Outcome.REPEATED
+            writer.append(pixels)
+            return Outcome.TAKEN
+
+        files = [(str(path.relative_to(folder)), path) for path in pictures]
+        found = gather(where, files, Choice(count, seed), take, events)
     for doubt in checks.doubts():
         events(Notice(doubt, "warning"))
-    return Samples((target,), tuple(names), tuple(sorted(skipped)), sha256_of(target))
+    return Samples((target,), found.names, found.skipped, sha256_of(target))
 
 
 def generate_samples(prep: ImagePrep, seed: int, target: Path) -> Samples:
@@ -92,14 +89,6 @@ def generate_samples(prep: ImagePrep, seed: int, target: Path) -> Samples:
             writer.append(pixels)
             names.append(f"generated picture {index}")
     return Samples((target,), tuple(names), generated=True)
-
-
-def _prepared(path: Path, prep: ImagePrep, events: Events) -> Pixels | None:
-    try:
-        return prepare_bytes(read_picture(path), prep)
-    except EdgeError as error:
-        events(Notice(f"skipped: {error}", "warning"))
-        return None
 
 
 def _patches(generator: np.random.Generator, prep: ImagePrep) -> Iterator[Pixels]:

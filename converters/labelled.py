@@ -11,8 +11,9 @@ import numpy as np
 from converters.arrays import ArrayWriter
 from converters.calibration import Samples
 from converters.datasets import LabelledPicture, class_indices, read_dataset, require_kind, true_mask
+from converters.gathering import Choice, Outcome, gather
 from converters.parity.scores import TrueObjects, Truth
-from device_runtime.contract.events import Events, Notice, Progress
+from device_runtime.contract.events import Events, Notice
 from device_runtime.contract.model import ImagePrep, TaskSpec
 from device_runtime.errors import BadFileError, UsageError
 from device_runtime.files import sha256_of
@@ -41,9 +42,9 @@ class Answers:
 
 
 def collect_labelled(
-    path: Path, prep: ImagePrep, means: Answers, choice: tuple[int, int], target: Path, events: Events
+    path: Path, prep: ImagePrep, means: Answers, choice: Choice, target: Path, events: Events
 ) -> Labelled:
-    """Prepare pictures of a labelled data set, one at a time; ``choice`` is how many at most, and the seed.
+    """Prepare pictures of a labelled data set, one at a time.
 
     Raises:
         UsageError: the labels are not the model's, or of another kind than the task needs.
@@ -59,27 +60,23 @@ def collect_labelled(
     require_kind(dataset, means.task)
     indices = class_indices(dataset, means.task, means.labels, means.shapes)
     chosen: list[tuple[LabelledPicture, Truth]] = []
-    skipped: list[str] = []
-    count, seed = choice
-    order = np.random.default_rng(seed).permutation(len(dataset.pictures))
+    pictures = {str(picture.path): picture for picture in dataset.pictures}
     with ArrayWriter(target, (prep.height, prep.width, prep.channels), np.uint8) as writer:
-        for index in order[:count]:
-            picture = dataset.pictures[index]
+
+        def take(name: str, path: Path) -> Outcome:
             try:
-                frame = read_picture(picture.path)
+                frame = read_picture(path)
             except BadFileError as error:
                 events(Notice(f"skipped: {error}", "warning"))
-                skipped.append(str(picture.path))
-                continue
+                return Outcome.UNREADABLE
+            picture = pictures[name]
             chosen.append((picture, _truth(picture, frame, prep, means.task, indices)))
             writer.append(prepare_bytes(frame, prep))
-            events(Progress(len(chosen), min(count, len(order)), "pictures"))
-    if not chosen:
-        raise BadFileError(f"{path}: none of its {len(skipped)} pictures can be read")
-    names = tuple(str(picture.path) for picture, _ in chosen)
-    samples = Samples((target,), names, tuple(sorted(skipped)), sha256_of(target))
-    groups = tuple(picture.label for picture, _ in chosen)
-    return Labelled(samples, groups, tuple(truth for _, truth in chosen))
+            return Outcome.TAKEN
+
+        found = gather(f"data set {path}", [(name, each.path) for name, each in pictures.items()], choice, take, events)
+    samples = Samples((target,), found.names, found.skipped, sha256_of(target))
+    return Labelled(samples, tuple(picture.label for picture, _ in chosen), tuple(truth for _, truth in chosen))
 
 
 def _truth(picture: LabelledPicture, frame: Frame, prep: ImagePrep, task: TaskSpec, indices: dict[str, int]) -> Truth:

@@ -11,6 +11,7 @@ from converters.arrays import open_array
 from converters.backends.interface import SourceFacts, SourceOptions
 from converters.calibration import Samples, collect_samples, generate_samples
 from converters.calibration_checks import one_answer
+from converters.gathering import Choice
 from converters.interface import ConvertRequest
 from converters.jobs import Done, ExportFloat, Fits, MeasureFits, OpenSource, Outputs, RunSource, Tidy
 from converters.labelled import Answers, Labelled, collect_labelled
@@ -192,7 +193,7 @@ def _labelled(request: ConvertRequest, plan: ConversionPlan, folder: Path, event
     means = Answers(plan.task, plan.labels, [output.shape for output in plan.outputs])
     target = folder / "labelled.npy"
     return collect_labelled(
-        request.search.evaluation, plan.source_prep, means, (2 * MOST, request.seed), target, events
+        request.search.evaluation, plan.source_prep, means, Choice(2 * MOST, request.seed), target, events
     )
 
 

@@ -15,7 +15,8 @@ from converters.arrays import ArrayWriter
 from converters.backends.interface import InputFacts
 from converters.calibration import Samples
 from converters.calibration_checks import TensorChecks
-from device_runtime.contract.events import Events, Notice, Progress
+from converters.gathering import Choice, Outcome, gather
+from device_runtime.contract.events import Events, Notice
 from device_runtime.errors import BadFileError
 from device_runtime.files import refused, sha256_of
 from device_runtime.vision.frame import Tensor
@@ -43,32 +44,27 @@ def collect_tensors(
         EdgeError: the disk is full.
     """
     files = _files(folder)
-    names: list[str] = []
-    skipped: list[str] = []
-    checks = TensorChecks(f"calibration folder {folder}", [tensor.name for tensor in inputs])
+    where = f"calibration folder {folder}"
+    checks = TensorChecks(where, [tensor.name for tensor in inputs])
     paths = _paths(target, len(inputs))
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(_writer(path, tensor)) for path, tensor in zip(paths, inputs, strict=True)]
-        for index in np.random.default_rng(seed).permutation(len(files)):
-            if len(names) == count:
-                break
-            name = str(files[index].relative_to(folder))
-            values = _sample(files[index], inputs, events)
+
+        def take(name: str, path: Path) -> Outcome:
+            values = _sample(path, inputs, events)
             if values is None:
-                skipped.append(name)
-            elif checks.add(name, values):
-                for writer, value in zip(writers, values, strict=True):
-                    writer.append(value)
-                names.append(name)
-                events(Progress(len(names), min(count, len(files)), "samples"))
-    if not names:
-        raise BadFileError(
-            f"calibration folder {folder}: none of its {len(files)} samples can be read",
-            hint="see the warnings above, and choose another folder with --calibration DIR",
-        )
+                return Outcome.UNREADABLE
+            if not checks.add(name, values):
+                return Outcome.REPEATED
+            for writer, value in zip(writers, values, strict=True):
+                writer.append(value)
+            return Outcome.TAKEN
+
+        named = [(str(path.relative_to(folder)), path) for path in files]
+        found = gather(where, named, Choice(count, seed), take, events)
     for doubt in checks.doubts():
         events(Notice(doubt, "warning"))
-    return Samples(paths, tuple(names), tuple(sorted(skipped)), _digest(paths))
+    return Samples(paths, found.names, found.skipped, _digest(paths))
 
 
 def generate_tensors(inputs: Sequence[InputFacts], seed: int, target: Path) -> Samples:

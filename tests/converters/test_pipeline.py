@@ -202,7 +202,7 @@ def test_a_bad_picture_is_named_skipped_and_counted(fake, request_for, trained, 
     assert any("bad.png" in event.message for event in heard if isinstance(event, Notice))
 
 
-@pytest.mark.parametrize(("content", "says"), [(None, "has no pictures"), (b"broken", "none of its 1 pictures")])
+@pytest.mark.parametrize(("content", "says"), [(None, "has no pictures"), (b"broken", "none of its 1 samples")])
 def test_a_folder_without_a_readable_picture_is_an_error(fake, request_for, tmp_path, content, says):
     pictures = tmp_path / "pictures"
     pictures.mkdir()
