@@ -59,6 +59,11 @@ def test_model_and_bundle_give_the_same_predictions(project):
     assert [row["items"] for row in answers[0]] == [row["items"] for row in answers[1]]
 
 
+def told(item):
+    """What both sides tell of a class; the board's stream also names what this task does not have."""
+    return item["index"], item["label"], item["score"]
+
+
 @pytest.mark.slow
 def test_the_installed_release_answers_like_the_host_without_the_host(project):
     """The release's own copy of the runtime runs, with nothing of the project on the path."""
@@ -76,7 +81,9 @@ def test_the_installed_release_answers_like_the_host_without_the_host(project):
     )
     board = [json.loads(line)["items"] for line in done.stdout.splitlines()]
     host = json.loads(run(project, "predict", "out/digits.tflite", *sorted(pictures.iterdir()), "--json"))
-    assert board == [[{**item, "box": None} for item in row["items"]] for row in host["predictions"]]
+    assert [[told(item) for item in items] for items in board] == [
+        [told(item) for item in row["items"]] for row in host["predictions"]
+    ]
     where = subprocess.run(
         [sys.executable, "-c", "import device_runtime; print(device_runtime.__file__)"],
         cwd=release.resolve(),
