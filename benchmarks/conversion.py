@@ -113,9 +113,10 @@ def told(confirmation: dict[str, dict[str, float]]) -> str:
 def with_tensorflow(target: Path, spec: Path, folder: Path) -> None:
     """Convert as TensorFlow's guide to post-training quantisation does, with pictures prepared as ours are."""
     import keras  # noqa: PLC0415 - heavy, and only for this
-    import numpy as np  # noqa: PLC0415
     import tensorflow as tf  # noqa: PLC0415
 
+    from converters.jobs import Tidy  # noqa: PLC0415
+    from converters.tidy import tidy  # noqa: PLC0415
     from device_runtime.contract.decode import read_json  # noqa: PLC0415
     from device_runtime.vision.normalise import normalise  # noqa: PLC0415
     from device_runtime.vision.picture import list_pictures, read_picture  # noqa: PLC0415
@@ -125,7 +126,8 @@ def with_tensorflow(target: Path, spec: Path, folder: Path) -> None:
     if project.calibration is None:
         raise SystemExit(f"{project.path}: expected [model] calibration")
     options = project.file.prep.options()
-    prep = read_json(ModelSpec, spec).image_prep
+    known = read_json(ModelSpec, spec)
+    prep = known.image_prep
     prep = dataclasses.replace(prep, mean=options.mean or (0.0,), std=options.std or (1.0,))
     model = keras.saving.load_model(project.source, compile=False)
 
@@ -140,8 +142,13 @@ def with_tensorflow(target: Path, spec: Path, folder: Path) -> None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = images
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = np.uint8
-        target.write_bytes(converter.convert())
+        converter.inference_input_type = converter.inference_output_type = tf.uint8
+        plain = Path(saved) / "plain.tflite"
+        plain.write_bytes(converter.convert())
+        # Its outputs may be in another order than ours, which the decoder cannot know.
+        names = tuple(str(name) for name in model.output_names)
+        order = tuple(names.index(tensor.name) for tensor in known.outputs)
+        tidy(Tidy(str(plain), str(target), ("image",), names, order), silent)
 
 
 def accuracy(made: Made, project: Project, engine: str) -> str:
@@ -151,8 +158,6 @@ def accuracy(made: Made, project: Project, engine: str) -> str:
     prep = project.file.prep.options()
     if made.path.with_suffix(".json").exists():
         prep = PrepOptions()
-    elif made.name == TENSORFLOW:
-        prep = dataclasses.replace(prep, mean=None, std=None)  # its input's scale says it
     try:
         spec = describe_tflite(made.path, prep, project.file.task if made.name == TENSORFLOW else TaskOptions(), None)
         spec = dataclasses.replace(spec, labels=spec.labels or labels_of(project))
