@@ -22,7 +22,12 @@ _RUNTIMES = ("litert", "tflite-runtime")
 
 @click.command()
 @click.argument("model", required=False, type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write.  [default: MODEL.tflite]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File to write.  [default: MODEL.tflite; MODEL-converted.tflite of a .tflite]",
+)
 @click.option(
     "--recipe", help="A name or formula (edgekit recipes), a .toml file, or auto to search.  [default: static-int8]"
 )
@@ -110,7 +115,7 @@ def _default_output(model: Path) -> Path:
     if ":" in model.name:
         return Path(model.name.partition(":")[2]).with_suffix(".tflite")
     return (
-        model.with_name(f"{model.stem}-checked.tflite") if model.suffix == ".tflite" else model.with_suffix(".tflite")
+        model.with_name(f"{model.stem}-converted.tflite") if model.suffix == ".tflite" else model.with_suffix(".tflite")
     )
 
 
