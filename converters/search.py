@@ -28,6 +28,7 @@ from converters.parity.scores import METRIC_OF_TASK, Measured, Scorer
 from converters.partitions import Partitions
 from converters.process import Worker
 from converters.recipe import RECIPES, QuantRecipe
+from converters.recipe_formula import formula_of
 from converters.source_stage import EvaluationSet, EvaluationSets, FloatModel
 from converters.tflite_reader import read_tflite
 from device_runtime.contract.events import Events, Step
@@ -107,7 +108,7 @@ class Search:
         report = self._report(chosen, confirmation, time.monotonic() - started)
         if chosen is None or chosen.made is None:
             raise missed(report)
-        return chosen.made, report
+        return _reproducible(chosen.made), report
 
     @contextlib.contextmanager
     def _on(self, runtime: str) -> Iterator[Worker]:
@@ -320,6 +321,15 @@ def missed(report: SearchReport) -> BudgetMissedError:
         hint="; ".join(report.advice),
         report=report,
     )
+
+
+def _reproducible(made: Made) -> Made:
+    """Call a variant's recipe by its formula: what a model is said to be made by can be given to ``--recipe``."""
+    provenance = made.spec.provenance
+    if made.recipe.name in RECIPES or provenance is None:
+        return made
+    recipe = replace(made.recipe, name=formula_of(made.recipe))
+    return Made(recipe, made.path, replace(made.spec, provenance=replace(provenance, recipe=recipe.name)))
 
 
 def _variant(base: QuantRecipe, what: str, *, keep_float: tuple[str, ...] = (), equalise: bool = False) -> QuantRecipe:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from converters.choice import cost
 from converters.interface import Candidate, Interval, LayerError, SearchReport
+from converters.recipe_formula import formula_of
 from edgekit.converting.figures import LayerChart, Pareto, layer_chart, pareto, written
 from edgekit.reporting.axes import memory, milliseconds
 from edgekit.reporting.page import Card, Headline, Verdict, count_of, render_page
@@ -217,7 +218,7 @@ def _recipe(candidate: Candidate) -> str:
         parts.append("equalised")
     if recipe.keep_float:
         parts.append(f"in float: {', '.join(recipe.keep_float)}")
-    return f"{recipe.summary} ({', '.join(parts)})"
+    return f"{recipe.summary} ({', '.join(parts)}): --recipe {formula_of(recipe)}"
 
 
 def _card(report: SearchReport) -> Card:

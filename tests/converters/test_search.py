@@ -10,6 +10,7 @@ from PIL import Image
 from converters import convert
 from converters.errors import BudgetMissedError
 from converters.interface import ConvertRequest, PrepOptions, SearchOptions
+from converters.recipe import recipe_named
 from device_runtime.contract.events import Notice, silent
 from device_runtime.engine.litert import ENGINES, installed_engines
 from device_runtime.errors import BadFileError, UsageError
@@ -52,6 +53,7 @@ def test_the_winner_keeps_the_budget_on_every_declared_runtime(search_for, tmp_p
     chosen = next(each for each in report.candidates if each.name == report.chosen)
     tried = {each.name: each for each in report.candidates}
     assert result.spec.provenance.recipe == result.recipe == chosen.name
+    assert recipe_named(result.recipe) == chosen.recipe
     assert set(result.parity) == set(runtimes) == set(chosen.latency_ms)
     assert (report.metric, report.baseline) == ("top1", pytest.approx(1.0, abs=0.05))
     assert chosen.status == "ok"
@@ -118,3 +120,12 @@ def test_few_pictures_cannot_be_split(fake, tmp_path):
     with pytest.raises(BadFileError, match="expected 12 or more, got 8"):
         convert(request, silent)
     assert np.all([path.suffix != ".tflite" for path in tmp_path.iterdir()])
+
+
+def test_a_variant_is_called_by_the_formula_that_makes_it_again(search_for):
+    result = search_for(candidates=("static-int8", "static-int8+float(SOFTMAX)"), optimize="latency")
+    variant = search_for(candidates=("static-int8+equalise",))
+    assert variant.search.chosen == "static-int8+equalise"
+    assert variant.recipe == variant.spec.provenance.recipe == "wi8c-ai8+equalise"
+    assert recipe_named(variant.recipe).equalise
+    assert result.recipe in ("static-int8", "wi8c-ai8+keep:SOFTMAX")
