@@ -55,10 +55,9 @@ def _pip_says(setting):
 
 @functools.cache
 def _written_by(name, script, folder):
+    python = made(name).python
     folder.mkdir()
-    done = subprocess.run(
-        [made(name).python, "-I", _SUPPORT / script, folder], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([python, "-I", _SUPPORT / script, folder], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
 
