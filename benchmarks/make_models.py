@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from converters.tflite_writer import unpack
+from converters.tflite_writer import kind_of, unpack
 from device_runtime.contract.model import Colour, ImagePrep
 from device_runtime.vision.frame import Frame, Pixels, Tensor
 from device_runtime.vision.normalise import normalise
@@ -43,9 +43,7 @@ def dequantised(path: Path) -> list[tuple[Tensor, Tensor]]:
 
     layers = []
     for operator in graph.operators:
-        code = model.operatorCodes[operator.opcodeIndex]
-        kind = max(code.builtinCode, code.deprecatedBuiltinCode)
-        if kind in kinds:
+        if kind_of(model, operator) in kinds:
             weights = values(operator.inputs[1], np.uint8)
             # (out, h, w, in) to (h, w, in, out); a depthwise (1, h, w, channels) to (h, w, channels, 1).
             layers.append((weights.transpose(1, 2, 3, 0), values(operator.inputs[2], np.int32)))

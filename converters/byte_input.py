@@ -8,6 +8,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from converters.errors import ConversionError
 from converters.jobs import InputEncoding
+from converters.tflite_writer import code_index, kind_of
 
 _INT8_OFFSET = 128
 
@@ -31,7 +32,9 @@ def take_bytes(model: Any, encoding: InputEncoding) -> None:
     _check(inner, encoding)
     inner.quantization.scale = [encoding.scale]
     readers = [operator for operator in graph.operators if inner_index in operator.inputs]
-    if inner_index not in graph.outputs and all(_is(model, reader, "DEQUANTIZE") for reader in readers):
+    if inner_index not in graph.outputs and all(
+        kind_of(model, reader) == schema.BuiltinOperator.DEQUANTIZE for reader in readers
+    ):
         inner.type, inner.quantization.zeroPoint = schema.TensorType.UINT8, [encoding.zero_point]
         return
     outer = schema.TensorT()
@@ -67,25 +70,8 @@ def _check(inner: Any, encoding: InputEncoding) -> None:
 
 def _quantize(model: Any, source: int, target: int) -> Any:
     operator = schema.OperatorT()
-    operator.opcodeIndex = _quantize_code(model)
+    operator.opcodeIndex = code_index(model, schema.BuiltinOperator.QUANTIZE)
     operator.inputs, operator.outputs = [source], [target]
     operator.builtinOptionsType = schema.BuiltinOptions.QuantizeOptions
     operator.builtinOptions = schema.QuantizeOptionsT()
     return operator
-
-
-def _is(model: Any, operator: Any, name: str) -> bool:
-    wanted = getattr(schema.BuiltinOperator, name)
-    return bool(model.operatorCodes[operator.opcodeIndex].builtinCode == wanted)
-
-
-def _quantize_code(model: Any) -> int:
-    wanted = schema.BuiltinOperator.QUANTIZE
-    for index, code in enumerate(model.operatorCodes):
-        if code.builtinCode == wanted:
-            return index
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = wanted
-    code.version = 1
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1

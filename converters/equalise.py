@@ -19,7 +19,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from converters.ranges import Ranges
 from converters.tflite_reader import parse_tflite
-from converters.tflite_writer import pack, unpack
+from converters.tflite_writer import kind_of, pack, unpack
 
 Floats = npt.NDArray[np.float32]
 
@@ -107,7 +107,7 @@ class _Graph:
     def pairs(self) -> Iterator[_Pair]:
         """Yield the layers that follow each other with nothing between them that mixes or bends channels."""
         for operator in self._graph.operators:
-            if self._code(operator) in _OUT_AXIS and self._own_weights(operator):
+            if kind_of(self._model, operator) in _OUT_AXIS and self._own_weights(operator):
                 pair = self._follow(operator)
                 if pair is not None:
                     yield pair
@@ -115,7 +115,7 @@ class _Graph:
     def balance(self, pair: _Pair, ranges: Ranges | None) -> bool:
         """Even out one pair; return whether that changed anything."""
         first, second = self._values(pair.first.inputs[1]), self._values(pair.second.inputs[1])
-        out_axis, in_axis = _OUT_AXIS[self._code(pair.first)], _IN_AXIS[self._code(pair.second)]
+        out_axis, in_axis = _OUT_AXIS[kind_of(self._model, pair.first)], _IN_AXIS[kind_of(self._model, pair.second)]
         r1 = _extent(first, out_axis) if ranges is None else self._measured(pair.tensors[0], ranges)
         factors = _factors(r1, _extent(second, in_axis))
         if pair.six:
@@ -146,12 +146,16 @@ class _Graph:
             if index in self._graph.outputs or len(readers) != 1:
                 return None
             reader = readers[0]
-            if self._code(reader) in _IN_AXIS:
+            if kind_of(self._model, reader) in _IN_AXIS:
                 fits = reader.inputs[0] == index and self._own_weights(reader) and self._reads(reader, channels)
                 return _Pair(first, reader, tuple(tensors), six) if fits else None
-            if self._code(reader) not in _BETWEEN or reader.inputs[0] != index or not self._apart(reader, channels):
+            if (
+                kind_of(self._model, reader) not in _BETWEEN
+                or reader.inputs[0] != index
+                or not self._apart(reader, channels)
+            ):
                 return None
-            six = six or self._code(reader) == _Op.RELU6
+            six = six or kind_of(self._model, reader) == _Op.RELU6
             index = int(reader.outputs[0])
 
     def _apart(self, operator: Any, channels: int) -> bool:
@@ -159,7 +163,7 @@ class _Graph:
         fused = getattr(operator.builtinOptions, "fusedActivationFunction", _Act.NONE)
         if fused not in (_Act.NONE, _Act.RELU) or self._shape(operator.outputs[0])[-1] != channels:
             return False
-        if self._code(operator) != _Op.MEAN:
+        if kind_of(self._model, operator) != _Op.MEAN:
             return True
         rank = len(self._shape(operator.inputs[0]))
         axes = self._data(operator.inputs[1])
@@ -169,7 +173,7 @@ class _Graph:
         """Tell whether a layer's weights have the channels on their axis: not so for groups, or after a flattening."""
         data = self._shape(operator.inputs[0])
         weights = self._shape(operator.inputs[1])
-        return data[-1] == channels == weights[_IN_AXIS[self._code(operator)]]
+        return data[-1] == channels == weights[_IN_AXIS[kind_of(self._model, operator)]]
 
     def _below_six(self, pair: _Pair, factors: Floats) -> Floats:
         """Return factors that never make a value reach 6 that was below: 1 where that is not certain."""
@@ -188,10 +192,10 @@ class _Graph:
             return None
         options = before.builtinOptions
         fused = getattr(options, "fusedActivationFunction", _Act.NONE)
-        if self._code(before) != _Op.RELU6 and fused != _Act.RELU6:
+        if kind_of(self._model, before) != _Op.RELU6 and fused != _Act.RELU6:
             return None
         weights = self._values(operator.inputs[1])
-        axis = _OUT_AXIS[self._code(operator)]
+        axis = _OUT_AXIS[kind_of(self._model, operator)]
         others = tuple(other for other in range(weights.ndim) if other != axis)
         bound = _SIX * np.maximum(weights, 0).sum(axis=others, dtype=np.float64)
         if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
@@ -235,9 +239,6 @@ class _Graph:
     def _name(self, index: int) -> str:
         name: bytes = self._graph.tensors[index].name
         return name.decode()
-
-    def _code(self, operator: Any) -> int:
-        return int(self._model.operatorCodes[operator.opcodeIndex].builtinCode)
 
 
 def _factors(r1: Floats, r2: Floats) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from device_runtime.errors import EdgeError
+from device_runtime.errors import EdgeError, ModelError
 
 if TYPE_CHECKING:
     from converters.interface import SearchReport
@@ -26,3 +26,11 @@ class BudgetMissedError(EdgeError):
     def __init__(self, message: str, *, hint: str = "", report: SearchReport | None = None) -> None:
         super().__init__(message, hint=hint)
         self.report = report
+
+
+def spoilt_weights(where: object, name: str) -> ModelError:
+    """Return the error for a trained model some of whose weights are not finite."""
+    return ModelError(
+        f"{where}: weights {name} hold NaN or infinity",
+        hint="train the model again; a lower learning rate or clipped gradients help",
+    )

@@ -18,7 +18,7 @@ from converters.calibration_checks import TensorChecks
 from converters.gathering import Choice, Outcome, gather
 from device_runtime.contract.events import Events, Notice
 from device_runtime.errors import BadFileError
-from device_runtime.files import refused, sha256_of
+from device_runtime.files import list_files, refused, sha256_of
 from device_runtime.vision.frame import Tensor
 
 _SUFFIXES = (".npy", ".npz")
@@ -85,19 +85,13 @@ def generate_tensors(inputs: Sequence[InputFacts], seed: int, target: Path) -> S
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise BadFileError(f"expected a folder of .npz or .npy samples, got {folder}")
-    found = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in _SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
+    found = list_files(folder, _SUFFIXES)
     if not found:
         raise BadFileError(
             f"calibration folder {folder} has no .npz or .npy files",
             hint="write a sample into each: numpy.savez('0001.npz', input_name=array)",
         )
-    return sorted(found)
+    return found
 
 
 def _sample(path: Path, inputs: Sequence[InputFacts], events: Events) -> list[Tensor] | None:

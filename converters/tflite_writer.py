@@ -85,3 +85,22 @@ class _SharingBuilder(flatbuffers.Builder):  # type: ignore[misc]  # it has no t
         self.Bytes[self.head : self.head + values.size] = values.tobytes()
         self.vectorNumElems = values.size
         return int(self.EndVector())
+
+
+def kind_of(model: Any, operator: Any) -> int:
+    """Return an operator's ``BuiltinOperator``; older files have it in a byte only."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
+
+
+def code_index(model: Any, kind: int, version: int = 1) -> int:
+    """Return where an operator stands among a model's codes, after adding it or raising its version."""
+    for index, code in enumerate(model.operatorCodes):
+        if int(code.builtinCode) == kind:
+            code.version = max(code.version, version)
+            return index
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = kind
+    code.version = version
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1

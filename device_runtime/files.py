@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from device_runtime.errors import BadFileError, EdgeError
@@ -113,6 +113,21 @@ def sha256_of(path: Path) -> str:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Return the files below ``folder`` with one of ``suffixes`` (lower case, with their dots), sorted by path.
+
+    Hidden files and folders are left out.
+    """
+    found = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in suffixes
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    return sorted(found)
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from converters.tflite_writer import kind_of
+
 _OPERATORS = schema.BuiltinOperator
 _TO_FIRST, _TO_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
 _UNARY = frozenset(
@@ -183,12 +185,6 @@ def add_constant(model: Any, values: Any, like: int) -> int:
     tensor.shape = np.array(values.shape, np.int32)
     graph.tensors.append(tensor)
     return len(graph.tensors) - 1
-
-
-def kind_of(model: Any, op: Any) -> int:
-    """Return an operator's ``BuiltinOperator``."""
-    code = model.operatorCodes[op.opcodeIndex]
-    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
 
 
 def _order(model: Any, op: Any) -> list[int]:

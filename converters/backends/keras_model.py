@@ -26,6 +26,7 @@ from converters.backends.tf_export import (
     require_inputs,
     run_function,
 )
+from converters.errors import spoilt_weights
 from converters.tasks import OutputFacts
 from device_runtime.errors import ModelError
 
@@ -106,10 +107,7 @@ class KerasSource:
         for weight in self._model.weights:
             values = np.asarray(weight)
             if values.dtype.kind == "f" and not np.isfinite(values).all():
-                raise ModelError(
-                    f"{self._path}: weights {getattr(weight, 'path', weight.name)} hold NaN or infinity",
-                    hint="train the model again; a lower learning rate or clipped gradients help",
-                )
+                raise spoilt_weights(self._path, getattr(weight, "path", weight.name))
 
 
 def _call(model: Any, inputs: Sequence[Any]) -> list[Any]:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from converters.backends.channels_last import add_constant, constant_values, kind_of
+from converters.backends.channels_last import add_constant, constant_values
+from converters.tflite_writer import code_index, kind_of
 
 _PLAIN, _KEEPS_RANK = 1, 5
 """Versions of FULLY_CONNECTED in float32: with ``keep_num_dims`` it is 5 (TensorFlow, op_version.cc)."""
@@ -32,23 +33,9 @@ def make_fully_connected(model: Any) -> int:
         zeros = np.zeros(len(weights), np.float32)
         like = op.inputs[1]
         op.inputs = [op.inputs[0], add_constant(model, weights, like), add_constant(model, zeros, like)]
-        op.opcodeIndex = _code(model, _PLAIN if rank == 2 else _KEEPS_RANK)
+        op.opcodeIndex = code_index(model, schema.BuiltinOperator.FULLY_CONNECTED, _PLAIN if rank == 2 else _KEEPS_RANK)
         op.builtinOptionsType = schema.BuiltinOptions.FullyConnectedOptions
         op.builtinOptions = schema.FullyConnectedOptionsT()
         op.builtinOptions.keepNumDims = rank > 2
         replaced += 1
     return replaced
-
-
-def _code(model: Any, version: int) -> int:
-    """Return the index of FULLY_CONNECTED among the operators' codes, after adding it or raising its version."""
-    kind = schema.BuiltinOperator.FULLY_CONNECTED
-    for index, code in enumerate(model.operatorCodes):
-        if int(code.builtinCode) == kind:
-            code.version = max(code.version, version)
-            return index
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = kind
-    code.version = version
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, defs, numpy_helper
 
+from converters.errors import spoilt_weights
 from device_runtime.errors import ModelError
 
 _STANDARD = ("", "ai.onnx")
@@ -56,10 +57,7 @@ def require_finite(model: Any, path: Path) -> None:
             continue
         # A mask of attention adds minus infinity on purpose.
         if np.isnan(values).any() or (tensor.name in weighed and not np.isfinite(values).all()):
-            raise ModelError(
-                f"{path}: weights {tensor.name} hold NaN or infinity",
-                hint="train the model again; a lower learning rate or clipped gradients help",
-            )
+            raise spoilt_weights(path, tensor.name)
 
 
 def in_float32(model: Any) -> str:

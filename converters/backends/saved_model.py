@@ -20,6 +20,7 @@ from converters.backends.tf_export import (
     require_inputs,
     run_function,
 )
+from converters.errors import spoilt_weights
 from converters.natural_order import natural_key
 from converters.tasks import Activation, OutputFacts
 from device_runtime.errors import ModelError
@@ -114,10 +115,7 @@ def _shape(spec: Any, index: int, options: SourceOptions, path: Path) -> tuple[i
 def _check_weights(variables: Sequence[Any], path: Path) -> None:
     for variable in variables:
         if variable.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(variable))):
-            raise ModelError(
-                f"{path}: weights {variable.name} hold NaN or infinity",
-                hint="train the model again; a lower learning rate or clipped gradients help",
-            )
+            raise spoilt_weights(path, variable.name)
 
 
 def _activation(operation: Any) -> Activation:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from converters.tflite_writer import pack, unpack
+from converters.tflite_writer import kind_of, pack, unpack
 
 
 def without_casts(content: bytes) -> bytes:
@@ -21,7 +21,7 @@ def without_casts(content: bytes) -> bytes:
 
 def _shortened(model: Any, graph: Any) -> bool:
     """Let the readers of ``uint8 -> float32`` casts read the float input itself; drop casts that nobody reads."""
-    casts = [item for item in graph.operators if _code(model, item) == schema.BuiltinOperator.CAST]
+    casts = [item for item in graph.operators if kind_of(model, item) == schema.BuiltinOperator.CAST]
     to_bytes = {
         item.outputs[0]: item.inputs[0]
         for item in casts
@@ -40,11 +40,6 @@ def _shortened(model: Any, graph: Any) -> bool:
         read = {index for item in graph.operators for index in item.inputs} | set(graph.outputs)
         graph.operators = [item for item in graph.operators if item.outputs[0] not in unread.keys() - read]
     return bool(back)
-
-
-def _code(model: Any, operator: Any) -> int:
-    code = model.operatorCodes[operator.opcodeIndex]
-    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
 
 
 def _types(graph: Any, operator: Any) -> tuple[int, int]:

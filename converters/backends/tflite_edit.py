@@ -10,6 +10,7 @@ import numpy as np
 from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
 
+from converters.tflite_writer import code_index, kind_of
 from device_runtime.errors import ModelError
 
 _NO_BUFFER = 0
@@ -72,7 +73,11 @@ def widen_halves(model: Any) -> int:
         widened: dict[int, int] = {}
         for operator in graph.operators or []:
             stored = graph.tensors[operator.inputs[0]] if len(operator.inputs) else None
-            if not (_is(model, operator, "DEQUANTIZE") and stored is not None and _is_half(model, stored)):
+            if not (
+                kind_of(model, operator) == schema.BuiltinOperator.DEQUANTIZE
+                and stored is not None
+                and _is_half(model, stored)
+            ):
                 kept.append(operator)
                 continue
             values = np.frombuffer(bytes(model.buffers[stored.buffer].data), np.float16)
@@ -130,16 +135,12 @@ def normalise_pixels(model: Any, mean: Sequence[float], std: Sequence[float]) ->
     pixels = _add_tensor(model, b"pixels", shape)
     weights = _add_tensor(model, b"normalise_pixels/weights", [1, 1, 1, shape[3]], 1 / stds)
     bias = _add_tensor(model, b"normalise_pixels/bias", [shape[3]], -means / stds)
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEPTHWISE_CONV_2D
-    code.version = 1
-    model.operatorCodes.append(code)
     options = schema.DepthwiseConv2DOptionsT()
     options.padding = schema.Padding.VALID
     options.strideW = options.strideH = options.depthMultiplier = 1
     options.dilationWFactor = options.dilationHFactor = 1
     operator = schema.OperatorT()
-    operator.opcodeIndex = len(model.operatorCodes) - 1
+    operator.opcodeIndex = code_index(model, schema.BuiltinOperator.DEPTHWISE_CONV_2D)
     operator.inputs, operator.outputs = [pixels, weights, bias], [inner]
     operator.builtinOptionsType = schema.BuiltinOptions.DepthwiseConv2DOptions
     operator.builtinOptions = options
@@ -185,11 +186,6 @@ def _named(name: str, index: int) -> Any:
     entry = schema.TensorMapT()
     entry.name, entry.tensorIndex = name.encode(), int(index)
     return entry
-
-
-def _is(model: Any, operator: Any, name: str) -> bool:
-    wanted: int = getattr(schema.BuiltinOperator, name)
-    return int(model.operatorCodes[operator.opcodeIndex].builtinCode) == wanted
 
 
 def _is_half(model: Any, tensor: Any) -> bool:

@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 from converters.backends.image_axes import TO_FIRST, TO_LAST, meets_spatial
 from converters.backends.interface import Batch, ExportPlan, InputFacts, SourceFacts
 from converters.backends.torch_file import SAVE_AGAIN
-from converters.errors import ConversionError
+from converters.errors import ConversionError, spoilt_weights
 from converters.tasks import Activation, OutputFacts
 from device_runtime.errors import ModelError
 from device_runtime.files import write_bytes
@@ -208,10 +208,7 @@ class TorchSource:
             if tensor.is_floating_point() and (
                 bool(tensor.isnan().any()) or (parameter and not bool(tensor.isfinite().all()))
             ):
-                raise ModelError(
-                    f"{self._where}: weights {name} hold NaN or infinity",
-                    hint="train the model again; a lower learning rate or clipped gradients help",
-                )
+                raise spoilt_weights(self._where, name)
         if size > _MAX_BYTES:
             raise ModelError(
                 f"{self._where}: expected weights below 2 GB, got {size / 1e9:.1f} GB: a TFLite file cannot hold them",

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from device_runtime.contract.model import Colour
 from device_runtime.errors import BadFileError
-from device_runtime.files import refused
+from device_runtime.files import list_files, refused
 from device_runtime.vision.frame import Frame, Pixels
 from device_runtime.vision.placement import Mask
 
@@ -66,14 +66,7 @@ def list_pictures(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise BadFileError(f"expected a folder of pictures, got {folder}")
-    found = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    return sorted(found)
+    return list_files(folder, SUFFIXES)
 
 
 @contextlib.contextmanager
