@@ -8,6 +8,7 @@ import platform
 import resource
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from device_runtime.contract.bench import MachineState
@@ -26,6 +27,20 @@ _BUSY_SHARE = 0.5
 """A load average above this share of the cores means that others work here."""
 
 
+@dataclass(frozen=True)
+class Vitals:
+    """What changes while an application runs; see ``MachineState``. ``rss_bytes`` is this process's."""
+
+    temperature_c: float | None
+    throttled: int | None
+    rss_bytes: int | None
+
+
+def read_vitals() -> Vitals:
+    """Read what changes: cheap enough to be asked every second."""
+    return Vitals(_temperature(), _throttled_bits(), rss_bytes())
+
+
 def read_machine() -> MachineState:
     """Read what the machine tells; what it does not tell is None."""
     return MachineState(
@@ -38,7 +53,7 @@ def read_machine() -> MachineState:
         board=_text("/sys/firmware/devicetree/base/model"),
         governor=_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         frequency_mhz=_scaled("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", 1e3),
-        temperature_c=_scaled("/sys/class/thermal/thermal_zone0/temp", 1e3),
+        temperature_c=_temperature(),
         throttled=_throttled_bits(),
         load_1min=os.getloadavg()[0],
     )
@@ -77,6 +92,18 @@ def peak_rss_bytes() -> int:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts KiB
+
+
+def rss_bytes() -> int | None:
+    """Return the resident memory of this process now."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _temperature() -> float | None:
+    return _scaled("/sys/class/thermal/thermal_zone0/temp", 1e3)
 
 
 def _cpu_model() -> str:

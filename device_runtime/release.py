@@ -13,9 +13,9 @@ from device_runtime.contract.manifest import (
     RELEASE_SERVICE,
     RELEASE_SPEC,
     BundleManifest,
-    ServiceSpec,
 )
 from device_runtime.contract.model import ModelSpec
+from device_runtime.contract.service import ServiceSpec
 from device_runtime.errors import BadFileError
 
 

@@ -91,15 +91,6 @@ class Compat:
 
 
 @dataclass(frozen=True)
-class ServiceSpec:
-    """How the application runs on the board."""
-
-    source: str = "v4l2:0"
-    engine: str = "auto"
-    threads: int = 1
-
-
-@dataclass(frozen=True)
 class GoldenSpec:
     """How far a board's outputs may be from the host's, for ``count`` recorded samples.
 

@@ -12,11 +12,11 @@ from device_runtime.contract.events import Events, Step
 from device_runtime.contract.manifest import (
     BundleManifest,
     Compat,
-    ServiceSpec,
     room_for,
 )
 from device_runtime.contract.model import ModelSpec
 from device_runtime.contract.oci import index_bytes, manifest_bytes
+from device_runtime.contract.service import ServiceSpec
 from device_runtime.errors import UsageError
 from device_runtime.files import refused
 from edgekit.boards.catalog import Board

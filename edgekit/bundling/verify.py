@@ -8,8 +8,9 @@ from pathlib import Path
 from converters.tflite_reader import parse_tflite
 from device_runtime.contract.decode import loads
 from device_runtime.contract.events import Events, Progress, Step
-from device_runtime.contract.manifest import BlobRef, ServiceSpec
+from device_runtime.contract.manifest import BlobRef
 from device_runtime.contract.model import ModelSpec
+from device_runtime.contract.service import ServiceSpec
 from device_runtime.errors import BadFileError
 from device_runtime.files import refused
 from device_runtime.install.fsops import FileSystem

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from converters.interface import PrepOptions, SearchOptions, TaskOptions
 from device_runtime.contract.decode import decode
-from device_runtime.contract.manifest import ServiceSpec
 from device_runtime.contract.model import Colour, Interpolation, Resize
+from device_runtime.contract.service import ServiceSpec
 from device_runtime.errors import BadFileError, UsageError
 from device_runtime.files import refused
 

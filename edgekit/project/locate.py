@@ -12,8 +12,8 @@ from pathlib import Path
 from converters.describe import describe_tflite, with_options
 from converters.interface import PrepOptions, TaskOptions
 from device_runtime.contract.decode import dumps, loads
-from device_runtime.contract.manifest import ServiceSpec
 from device_runtime.contract.model import ModelSpec
+from device_runtime.contract.service import ServiceSpec
 from device_runtime.errors import BadFileError
 from device_runtime.install.layout import Bundle, open_bundle
 from edgekit.project.config import Project, load_project

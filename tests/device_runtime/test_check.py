@@ -7,8 +7,9 @@ import pytest
 
 from device_runtime.check import GoldenMismatchError, check_release, compare, compare_maps, record_golden
 from device_runtime.contract.decode import dumps
-from device_runtime.contract.manifest import BlobRef, BundleManifest, GoldenSpec, ServiceSpec
+from device_runtime.contract.manifest import BlobRef, BundleManifest, GoldenSpec
 from device_runtime.contract.model import TensorSpec
+from device_runtime.contract.service import ServiceSpec
 from device_runtime.errors import BadFileError, ModelError
 from device_runtime.predictor import Predictor
 from device_runtime.release import read_release

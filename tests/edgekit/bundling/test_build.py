@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from device_runtime.contract.events import Notice, silent
-from device_runtime.contract.manifest import ServiceSpec
+from device_runtime.contract.service import ServiceSpec
 from device_runtime.errors import BadFileError, EdgeError, ModelError, UsageError
 from device_runtime.install.layout import open_bundle
 from edgekit.boards.catalog import find_boards

@@ -1,0 +1,192 @@
+"""Frames as a camera gave them, JPEG or YUV: decoded as far as somebody looks at them."""
+
+from __future__ import annotations
+
+import enum
+import threading
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from device_runtime.contract.model import Colour
+from device_runtime.errors import CameraError
+from device_runtime.vision.frame import Frame, Pixels
+
+REDUCTIONS = (8, 4, 2)
+"""By what a JPEG can be made smaller while it is decoded; scaling in the DCT leaves out most of the work."""
+
+_REDUCED = {
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    1: cv2.IMREAD_COLOR,
+}
+_TO_BGR = {"yuyv": cv2.COLOR_YUV2BGR_YUYV, "i420": cv2.COLOR_YUV2BGR_I420, "nv12": cv2.COLOR_YUV2BGR_NV12}
+
+# Markers of a JPEG file: ITU-T T.81, table B.1.
+_START, _END = b"\xff\xd8", b"\xff\xd9"
+_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SCAN = 0xDA
+_NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+
+
+class DamagedFrameError(CameraError):
+    """One frame cannot be decoded; the next one may."""
+
+    code = "damaged-frame"
+
+
+class Encoding(enum.Enum):
+    """How a camera's bytes are packed when they are not plain pixels.
+
+    YUV is 8-bit BT.601 in the video range, Y 16–235, as V4L2's default and OpenCV's conversions have it.
+    """
+
+    JPEG = "jpeg"
+    """A JPEG file, as MJPEG cameras send: (n,) uint8."""
+    YUYV = "yuyv"
+    """Y0 U Y1 V for every two pixels: (H, W, 2) uint8, W even."""
+    I420 = "i420"
+    """The planes Y, U and V, the latter two of half the size: (H * 3 / 2, W) uint8, H and W even."""
+    NV12 = "nv12"
+    """The plane Y, and a plane of U V pairs of half the size: (H * 3 / 2, W) uint8, H and W even."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """When and where a frame was grabbed; the fields are those of a ``Frame``."""
+
+    captured_ns: int = 0
+    index: int = 0
+    source: str = ""
+    capture_ms: float = 0.0
+
+
+class RawFrame:
+    """One picture as the camera gave it; the attributes of the same names are a ``Frame``'s.
+
+    Only who looks at its pixels pays for them: the model's input is made from ``data`` straight away, at the input's
+    size, and ``decoded`` makes the whole picture once for all who ask.
+    """
+
+    __slots__ = ("_lock", "_whole", "capture", "data", "encoding", "height", "width")
+
+    def __init__(self, data: Pixels, encoding: Encoding, size: tuple[int, int], capture: Capture) -> None:
+        """Wrap ``data``, shaped as ``encoding`` says, of ``size`` (width, height) in px.
+
+        Raises:
+            DamagedFrameError: ``data`` has another shape: the camera gave less, or something else.
+        """
+        self.width, self.height = size
+        expected = _shape(encoding, *size)
+        if data.dtype != np.uint8 or (expected is not None and data.shape != expected):
+            raise DamagedFrameError(
+                f"{capture.source}: frame {capture.index}: expected {encoding.value} of {self.width}x{self.height} px, "
+                f"{expected} uint8, got {data.shape} {data.dtype}"
+            )
+        self.data = data
+        self.encoding = encoding
+        self.capture = capture
+        self._whole: Frame | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def captured_ns(self) -> int:
+        """The monotonic clock when it was grabbed."""
+        return self.capture.captured_ns
+
+    @property
+    def index(self) -> int:
+        """Its number among the source's frames."""
+        return self.capture.index
+
+    @property
+    def source(self) -> str:
+        """The camera's name."""
+        return self.capture.source
+
+    @property
+    def capture_ms(self) -> float:
+        """What grabbing it took."""
+        return self.capture.capture_ms
+
+    def decoded(self) -> Frame:
+        """Return the whole picture as a BGR frame; made once.
+
+        Raises:
+            DamagedFrameError: it cannot be decoded.
+        """
+        with self._lock:
+            if self._whole is None:
+                pixels = (
+                    self.decode_reduced(1)
+                    if self.encoding is Encoding.JPEG
+                    else cv2.cvtColor(self.data, _TO_BGR[self.encoding.value])
+                )
+                self._whole = Frame(
+                    pixels,  # type: ignore[arg-type]  # cv2's stubs lack the dtype
+                    Colour.BGR,
+                    self.captured_ns,
+                    self.index,
+                    self.source,
+                    self.capture_ms,
+                )
+            return self._whole
+
+    def decode_reduced(self, by: int) -> Pixels:
+        """Decode a JPEG at 1, 1/2, 1/4 or 1/8 of its size, each side rounded up: (h, w, 3) uint8 BGR.
+
+        Raises:
+            DamagedFrameError: it cannot be decoded, or its end is missing.
+        """
+        # libjpeg makes up what is missing at the end, and only warns on stderr.
+        if self.data[-2:].tobytes() != _END and _END not in self.data[-1024:].tobytes():
+            raise self._damaged("its end is missing")
+        pixels = cv2.imdecode(self.data, _REDUCED[by] | cv2.IMREAD_IGNORE_ORIENTATION)
+        if pixels is None:
+            raise self._damaged("it cannot be decoded")
+        if by == 1 and pixels.shape[1::-1] != (self.width, self.height):
+            raise self._damaged(f"its size is {pixels.shape[1]}x{pixels.shape[0]} px")
+        return pixels  # type: ignore[return-value]  # cv2's stubs lack the dtype
+
+    def _damaged(self, why: str) -> DamagedFrameError:
+        return DamagedFrameError(
+            f"{self.source}: frame {self.index}: expected a {self.encoding.value} picture of "
+            f"{self.width}x{self.height} px, got {self.data.size} bytes: {why}"
+        )
+
+
+AnyFrame = Frame | RawFrame
+
+
+def jpeg_size(data: bytes | memoryview) -> tuple[int, int] | None:
+    """Return width and height in px from a JPEG's header, or None when there is no such header.
+
+    Nothing is decoded: segments are skipped up to the frame header (ITU-T T.81, B.2).
+    """
+    if bytes(data[:2]) != _START:
+        return None
+    at, end = 2, len(data)
+    while at + 9 <= end:
+        if data[at] != 0xFF:
+            return None
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill bytes may precede a marker
+            at += 1
+        elif marker in _NO_LENGTH:
+            at += 2
+        elif marker in _SIZES:
+            height, width = int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
+            return (width, height) if width and height else None
+        elif marker == _SCAN:
+            return None
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return None
+
+
+def _shape(encoding: Encoding, width: int, height: int) -> tuple[int, ...] | None:
+    if encoding is Encoding.JPEG:
+        return None
+    return (height, width, 2) if encoding is Encoding.YUYV else (height * 3 // 2, width)
