@@ -69,7 +69,7 @@ class Predictor:
             "total": (time.monotonic_ns() - frame.captured_ns) / 1e6,
         }
         mask = PlacedMask(found.ids, self.spec.image_prep, placement) if isinstance(found, ClassMap) else None
-        return Prediction(frame.index, frame.captured_ns, items, timings, mask)
+        return Prediction(frame.index, frame.captured_ns, items, timings, mask=mask)
 
     def answer(self, frame: Frame) -> Answer:
         """Return everything that the model gave for ``frame``: for evaluation and parity."""
