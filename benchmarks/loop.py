@@ -13,7 +13,7 @@ from pathlib import Path
 from device_runtime.cameras.sources import Repeating, open_camera
 from device_runtime.contract.decode import read_json
 from device_runtime.contract.model import ModelSpec
-from device_runtime.loop import Limits, run_loop
+from device_runtime.loop.run import Limits, LoopSetup, run_loop
 from device_runtime.predictor import Predictor
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from device_runtime import __version__
-from device_runtime.contract.decode import dumps, encode, read_json
+from device_runtime.contract.decode import dumps, read_json
+from device_runtime.contract.events import Event, Notice
 from device_runtime.contract.manifest import RELEASE_MANIFEST
 from device_runtime.contract.model import ModelSpec
 from device_runtime.contract.reported import report_of
+from device_runtime.contract.service import ServiceSpec, parse_page
 from device_runtime.errors import EdgeError, Interrupted, UsageError
 from device_runtime.install.lock import using
 from device_runtime.signals import interrupt_on
@@ -50,20 +54,51 @@ def _held(release: Path | None) -> Iterator[None]:
 
 
 def _run(options: argparse.Namespace) -> Any:
-    from device_runtime.cameras.sources import open_camera  # noqa: PLC0415 - each command loads what it needs
-    from device_runtime.loop import Limits, run_loop  # noqa: PLC0415
-    from device_runtime.predictor import Predictor  # noqa: PLC0415
+    from device_runtime.application import Application, run_application  # noqa: PLC0415 - each command loads its own
+    from device_runtime.loop.run import Limits  # noqa: PLC0415
     from device_runtime.sinks.jsonl import JsonLines  # noqa: PLC0415
 
-    model, spec, service, _ = _what(options)
-    source = options.source or service.get("source", "v4l2:0")
-    camera = open_camera(source)
-    predictor = Predictor(model, spec, options.engine or service.get("engine", "auto"), _threads(options, service))
-    sinks = [] if options.json else [JsonLines(sys.stdout)]
-    summary = run_loop(camera, predictor.predict, sinks, Limits(options.frames, options.duration))
+    what = _what(options)
+    application = Application(
+        what.model,
+        what.spec,
+        _service(options, what.service),
+        what.name,
+        what.release,
+        options.data or what.data,
+        Limits(options.frames, options.duration),
+    )
+    quiet = options.json or options.quiet
+    summary = run_application(application, lambda _: [] if quiet else [JsonLines(sys.stdout)], _tell)
     figures = {"frames": summary.frames, "dropped": summary.dropped, "fps": round(summary.fps, 2)}
     print(f"{summary.frames} frames, {summary.dropped} dropped, {summary.fps:.1f} fps", file=sys.stderr)  # noqa: T201
     return {**figures, "seconds": summary.seconds, "interrupted": summary.interrupted}
+
+
+def _service(options: argparse.Namespace, service: ServiceSpec) -> ServiceSpec:
+    """Return how it runs: what the command line says, else what the release says."""
+    given = {
+        "source": options.source,
+        "engine": options.engine,
+        "threads": options.threads,
+        "workers": options.workers,
+        "tracking": options.track or None,
+    }
+    if options.page is not None:
+        given["page"] = parse_page(options.page, service.page)
+    elif options.no_page:
+        service = dataclasses.replace(service, page=None)
+    try:
+        return dataclasses.replace(service, **{name: value for name, value in given.items() if value is not None})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _tell(event: Event) -> None:
+    """Print what happens to stderr: a service's journal."""
+    if isinstance(event, Notice):
+        word = "warning: " if event.severity == "warning" else ""
+        print(f"{word}{event.message}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _check(options: argparse.Namespace) -> Any:
@@ -81,16 +116,16 @@ def _check(options: argparse.Namespace) -> Any:
 def _bench(options: argparse.Namespace) -> Any:
     from device_runtime.bench import BenchRequest, run_bench  # noqa: PLC0415
 
-    model, spec, service, release = _what(options)
+    what = _what(options)
     report = run_bench(
         BenchRequest(
-            model,
-            spec,
-            options.source or service.get("source", "synthetic:pattern"),
+            what.model,
+            what.spec,
+            options.source or (what.service.source if what.release else "synthetic:pattern"),
             options.duration,
-            options.engine or service.get("engine", "auto"),
-            _threads(options, service),
-            release,
+            options.engine or what.service.engine,
+            options.threads or what.service.threads,
+            what.release,
         )
     )
     if not options.json:
@@ -100,21 +135,28 @@ def _bench(options: argparse.Namespace) -> Any:
     return report
 
 
-def _what(options: argparse.Namespace) -> tuple[Path, ModelSpec, dict[str, Any], str | None]:
-    """Return the model, its spec, the service's settings and the release's name."""
+@dataclass(frozen=True)
+class _What:
+    """A model and what is known of it: from a release, or of a file alone."""
+
+    model: Path
+    spec: ModelSpec
+    name: str
+    service: ServiceSpec = field(default_factory=ServiceSpec)
+    release: str | None = None
+    data: Path = Path()
+
+
+def _what(options: argparse.Namespace) -> _What:
     if options.release:
         from device_runtime.release import read_release  # noqa: PLC0415
 
         release = read_release(options.release)
-        return release.model, release.spec, encode(release.service), release.name
+        return _What(release.model, release.spec, release.manifest.name, release.service, release.name, release.data)
     if not options.model:
         raise UsageError("expected --release DIR or --model FILE")
     spec = read_json(ModelSpec, options.spec or options.model.with_suffix(".json"))
-    return options.model, spec, {}, None
-
-
-def _threads(options: argparse.Namespace, service: dict[str, Any]) -> int:
-    return int(options.threads or service.get("threads", 1))
+    return _What(options.model, spec, options.model.stem)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -125,6 +167,12 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a model on camera frames; predictions are JSON lines on stdout")
     run.add_argument("--frames", type=int, help="end after so many frames")
     run.add_argument("--duration", type=float, help="end after so many seconds")
+    run.add_argument("--workers", type=_workers, metavar="N", help="frames at the same time, or auto (default)")
+    run.add_argument("--track", action="store_true", help="give objects numbers that they keep")
+    run.add_argument("--page", metavar="[HOST:]PORT", help="serve the live page; beyond loopback it needs a token")
+    run.add_argument("--no-page", action="store_true", help="serve no page, whatever the release says")
+    run.add_argument("--data", type=Path, metavar="DIR", help="where relative folders of sinks lie")
+    run.add_argument("--quiet", action="store_true", help="print no predictions")
     run.set_defaults(run=_run)
 
     check = commands.add_parser("check", help="load a release's model and compare its answers with the goldens")
@@ -141,12 +189,18 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--release", type=Path, metavar="DIR", help="an installed release")
         command.add_argument("--model", type=Path, metavar="FILE", help="a .tflite file instead")
         command.add_argument("--spec", type=Path, metavar="FILE", help="its ModelSpec (default: beside it, .json)")
-        command.add_argument("--source", help="v4l2:0, file:clip.mp4, dir:pictures, synthetic:belt")
+        command.add_argument(
+            "--source", help="v4l2:0, picamera2:0, rtsp://…, file:clip.mp4, dir:pictures, synthetic:belt"
+        )
         command.add_argument("--engine", help="auto, litert or tflite-runtime")
         command.add_argument("--threads", type=int, help="CPU threads for one inference")
         command.add_argument("--json", action="store_true", help="print one JSON document")
     commands.add_parser("install", help="the installer: see python -m device_runtime install --help", add_help=False)
     return parser
+
+
+def _workers(text: str) -> int:
+    return 0 if text == "auto" else int(text)
 
 
 def _report(error: EdgeError, *, as_json: bool) -> int:

@@ -17,10 +17,11 @@ from device_runtime.contract.prediction import STAGES, Prediction
 from device_runtime.engine.interface import Engine
 from device_runtime.errors import CameraError, Interrupted
 from device_runtime.files import sha256_of
-from device_runtime.loop import Limits, run_loop
+from device_runtime.loop.capture import CaptureSetup
+from device_runtime.loop.run import Limits, LoopSetup, run_loop
 from device_runtime.machine import busy, peak_rss_bytes, read_machine, throttling
 from device_runtime.predictor import Predictor
-from device_runtime.vision.frame import Frame
+from device_runtime.vision.staging import Item
 
 WARMUP_FRAMES = 10
 WARMUP_S = 1.0
@@ -59,7 +60,9 @@ def run_bench(request: BenchRequest) -> BenchReport:
     started = time.perf_counter()
     predictor = Predictor(request.model, request.spec, request.engine, request.threads)
     recorder = _Recorder(predictor, started)
-    summary = run_loop(camera, recorder.predict, [], Limits(duration_s=request.duration_s + WARMUP_S))
+    capture = CaptureSetup(stage=predictor.ahead(live=camera.live, workers=1))
+    setup = LoopSetup(Limits(duration_s=request.duration_s + WARMUP_S), capture=capture)
+    summary = run_loop(camera, recorder.predict, [], setup)
     after = read_machine()
     if summary.interrupted:
         raise Interrupted("stopped while measuring")
@@ -161,8 +164,8 @@ class _Recorder:
         """From the first counted prediction to the last."""
         return self._last - self._counted_from
 
-    def predict(self, frame: Frame) -> Prediction:
-        prediction = self._predictor.predict(frame)
+    def predict(self, item: Item) -> Prediction:
+        prediction = self._predictor.predict(item)
         now = time.perf_counter()
         if self._first_at is None:
             self._first_at = now

@@ -81,6 +81,18 @@ def busy(state: MachineState) -> bool:
     return state.load_1min is not None and state.load_1min > _BUSY_SHARE * state.cores
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may use: by its affinity, and by its control group's quota; 1 or more."""
+    cores = len(os.sched_getaffinity(0))
+    with contextlib.suppress(OSError, ValueError):
+        # cgroup v2: "QUOTA PERIOD" in µs, or "max PERIOD" (Linux, admin-guide/cgroup-v2).
+        group = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2].lstrip("/")
+        quota, period = (Path("/sys/fs/cgroup") / group / "cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, int(quota) // int(period))
+    return max(1, cores)
+
+
 def peak_rss_bytes() -> int:
     """Return the largest resident memory of this process so far.
 

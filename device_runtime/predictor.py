@@ -19,6 +19,8 @@ from device_runtime.tasks.registry import decoder_of
 from device_runtime.vision.frame import Frame, Tensor
 from device_runtime.vision.placement import PlacedMask, Placement
 from device_runtime.vision.prepare import Preparer
+from device_runtime.vision.raw import AnyFrame
+from device_runtime.vision.staging import Item, Staged, Stager
 
 _SCALE_TOLERANCE = 1e-5
 """Relative: a scale is a float32 in the model and a decimal number in JSON."""
@@ -51,11 +53,25 @@ class Predictor:
         self._decode = decoder_of(spec)
         self.load_ms = (time.perf_counter() - started) * 1e3
 
-    def predict(self, frame: Frame) -> Prediction:
-        """Return what the model says of ``frame``, with the time that each stage took."""
+    def predict(self, item: Item) -> Prediction:
+        """Return what the model says of a frame, prepared already or not, with the time that each stage took.
+
+        Raises:
+            DamagedFrameError: the camera's bytes cannot be decoded.
+            ModelError: the model fails, or answers NaN or infinity.
+        """
         started = time.perf_counter_ns()
-        placement = self.preparer.write(frame, self.engine.input_view())
-        prepared = time.perf_counter_ns()
+        if isinstance(item, Staged):
+            frame, placement = item.frame, item.placement
+            np.copyto(self.engine.input_view(), item.tensor)
+            item.release()
+            prepared = time.perf_counter_ns()
+            prepare_ms = item.prepare_ms + (prepared - started) / 1e6
+        else:
+            frame = item
+            placement = self.preparer.write(frame, self.engine.input_view())
+            prepared = time.perf_counter_ns()
+            prepare_ms = (prepared - started) / 1e6
         self.engine.invoke()
         invoked = time.perf_counter_ns()
         found = self._decode(self._outputs(), self.spec)
@@ -63,7 +79,7 @@ class Predictor:
         decoded = time.perf_counter_ns()
         timings = {
             "capture": frame.capture_ms,
-            "prepare": (prepared - started) / 1e6,
+            "prepare": prepare_ms,
             "invoke": (invoked - prepared) / 1e6,
             "decode": (decoded - invoked) / 1e6,
             "total": (time.monotonic_ns() - frame.captured_ns) / 1e6,
@@ -71,14 +87,25 @@ class Predictor:
         mask = PlacedMask(found.ids, self.spec.image_prep, placement) if isinstance(found, ClassMap) else None
         return Prediction(frame.index, frame.captured_ns, items, timings, mask=mask)
 
-    def answer(self, frame: Frame) -> Answer:
+    def ahead(self, *, live: bool, workers: int) -> Stager | None:
+        """Return what prepares frames for this model while it is at the one before, or None for a live camera's.
+
+        Those would only grow old. JPEGs are left to the workers where there are several: decoding them is most of the
+        work, and the one thread that reads could not keep up.
+        """
+        if live:
+            return None
+        preparer = Preparer(self.spec.image_prep, self.engine.inputs[0])
+        return Stager(preparer, lambda frame: workers == 1 or isinstance(frame, Frame))
+
+    def answer(self, frame: AnyFrame) -> Answer:
         """Return everything that the model gave for ``frame``: for evaluation and parity."""
         placement = self.preparer.write(frame, self.engine.input_view())
         self.engine.invoke()
         outputs = self._outputs()
         return Answer(outputs, self._decode(outputs, self.spec), placement)
 
-    def prepared(self, frame: Frame) -> Tensor:
+    def prepared(self, frame: AnyFrame) -> Tensor:
         """Return a copy of the model's input for ``frame``: (1, height, width, channels) of the input's dtype."""
         tensor = self.engine.inputs[0]
         target: Tensor = np.empty(tensor.shape, tensor.dtype)

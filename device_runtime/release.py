@@ -38,6 +38,11 @@ class Release:
         """Name and version, for people."""
         return f"{self.manifest.name} {self.manifest.version}"
 
+    @property
+    def data(self) -> Path:
+        """Where the application keeps what it makes: outside the releases, so that it outlives them."""
+        return self.folder.parent.parent / "data"
+
     def golden_input(self, sample: int) -> Path:
         """The prepared input of golden ``sample``: a ``.npy`` file."""
         return self.folder / RELEASE_GOLDEN / f"input-{sample}.npy"

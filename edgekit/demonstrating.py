@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from device_runtime.cameras.sources import open_camera
+from device_runtime.application import Application, run_application
+from device_runtime.cameras.interface import Camera
 from device_runtime.contract.events import Events, Progress, Step
 from device_runtime.contract.prediction import Prediction
-from device_runtime.loop import Limits, run_loop
-from device_runtime.predictor import Predictor
+from device_runtime.contract.service import ServiceSpec
+from device_runtime.loop.run import Limits
 from device_runtime.sinks.interface import Sink
 from device_runtime.sinks.video import AnnotatedVideo
-from device_runtime.vision.frame import Frame
+from device_runtime.vision.raw import AnyFrame
 from edgekit.project.locate import LocatedModel
 
 
 @dataclass(frozen=True)
 class DemoRequest:
-    """Where frames come from, how many (None: all), and where the annotated video goes (None: nowhere)."""
+    """How to run the model, how many frames (None: all), and where the annotated video goes (None: nowhere).
 
-    source: str
+    ``service`` is what the project says of the board, with this machine's source; its sinks are not opened.
+    """
+
+    service: ServiceSpec
     frames: int | None = None
     save: Path | None = None
-    engine: str = "auto"
-    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -54,20 +57,22 @@ def run_demo(located: LocatedModel, request: DemoRequest, events: Events) -> Dem
         ModelError: the model cannot be run.
         EdgeError: the video cannot be written.
     """
-    predictor = Predictor(located.model, located.spec, request.engine, request.threads)
-    camera = open_camera(request.source)
-    events(Step(f"run {located.spec.name} on {request.source} with {predictor.engine.name} {predictor.engine.version}"))
+    service = dataclasses.replace(request.service, jsonl=None, mqtt=None, webhook=None, snapshots=None, clips=None)
+    events(Step(f"run {located.spec.name} on {service.source}"))
     counter = _Counter(events, request.frames, located.spec.task.name)
-    sinks: list[Sink] = [counter]
-    video = None
-    if request.save is not None:
-        video = AnnotatedVideo(request.save, camera.fps)
-        sinks.append(video)
-    summary = run_loop(camera, predictor.predict, sinks, Limits(request.frames))
-    saved = str(request.save) if video is not None and video.frames else None
+    videos: list[AnnotatedVideo] = []
+
+    def sinks(camera: Camera) -> list[Sink]:
+        if request.save is not None:
+            videos.append(AnnotatedVideo(request.save, camera.fps))
+        return [counter, *videos]
+
+    application = Application(located.model, located.spec, service, located.spec.name, limits=Limits(request.frames))
+    summary = run_application(application, sinks, events)
+    saved = str(request.save) if any(video.frames for video in videos) else None
     return DemoResult(
         located.spec.name,
-        request.source,
+        service.source,
         summary.frames,
         summary.dropped,
         round(summary.fps, 2),
@@ -80,6 +85,10 @@ def run_demo(located: LocatedModel, request: DemoRequest, events: Events) -> Dem
 class _Counter:
     """Counts what is found, and tells how far the run is."""
 
+    name = "counter"
+    vital = True
+    depth = 16
+
     def __init__(self, events: Events, total: int | None, task: str) -> None:
         self._events = events
         self._total = total
@@ -87,7 +96,7 @@ class _Counter:
         self._done = 0
         self.seen: Counter[str] = Counter()
 
-    def take(self, frame: Frame, prediction: Prediction) -> None:
+    def take(self, frame: AnyFrame, prediction: Prediction) -> None:
         del frame
         self.seen.update(item.label for item in prediction.items[: self._counted])
         self._done += 1

@@ -12,6 +12,9 @@ import numpy.typing as npt
 from device_runtime.contract.model import ImagePrep, Resize
 
 Boxes = npt.NDArray[np.float32]
+Points = npt.NDArray[np.float32]
+"""(n, k, 3) x, y and score (0–1) of the k points of each of n poses."""
+
 Mask = npt.NDArray[np.unsignedinteger[Any]]
 """(H, W) class ids, uint8 or uint16; the dtype's highest value stands for no class."""
 
@@ -55,23 +58,41 @@ class Placement:
         Returns:
             (n, 4) float32 x1 y1 x2 y2 in frame px, clipped to the frame.
         """
-        scale_x = self.crop_width / self.width
-        scale_y = self.crop_height / self.height
-        factor = np.array([prep.width * scale_x, prep.height * scale_y] * 2, np.float32)
-        offset = np.array([self.crop_left - self.left * scale_x, self.crop_top - self.top * scale_y] * 2, np.float32)
-        limit = np.array([self.frame_width, self.frame_height] * 2, np.float32)
+        factor, offset, limit = (np.tile(values, 2) for values in self._mapping(prep))
         mapped: Boxes = np.clip(boxes.astype(np.float32) * factor + offset, np.float32(0), limit)
         return mapped
+
+    def points_to_frame(self, points: Points, prep: ImagePrep) -> Points:
+        """Map the points of poses from the input to the frame.
+
+        Args:
+            points: (n, k, 3) float32 x y score, x and y as fractions (0–1) of the input's width and height.
+            prep: the preparation that this placement is for.
+
+        Returns:
+            (n, k, 3) float32 x y score, x and y in frame px, clipped to the frame.
+        """
+        factor, offset, limit = self._mapping(prep)
+        mapped: Points = points.astype(np.float32)
+        mapped[..., :2] = np.clip(mapped[..., :2] * factor + offset, np.float32(0), limit)
+        return mapped
+
+    def _mapping(self, prep: ImagePrep) -> tuple[Boxes, Boxes, Boxes]:
+        """Return factor and offset, each (2,) x y, from fractions of the input to frame px, and the frame's size."""
+        scale_x = self.crop_width / self.width
+        scale_y = self.crop_height / self.height
+        return (
+            np.array([prep.width * scale_x, prep.height * scale_y], np.float32),
+            np.array([self.crop_left - self.left * scale_x, self.crop_top - self.top * scale_y], np.float32),
+            np.array([self.frame_width, self.frame_height], np.float32),
+        )
 
     def boxes_to_input(self, boxes: Boxes, prep: ImagePrep) -> Boxes:
         """Map (n, 4) float32 x1 y1 x2 y2 frame px to fractions of the input: the inverse of ``boxes_to_frame``.
 
         Nothing is clipped: a box outside the crop lies outside 0–1.
         """
-        scale_x = self.crop_width / self.width
-        scale_y = self.crop_height / self.height
-        factor = np.array([prep.width * scale_x, prep.height * scale_y] * 2, np.float32)
-        offset = np.array([self.crop_left - self.left * scale_x, self.crop_top - self.top * scale_y] * 2, np.float32)
+        factor, offset = (np.tile(values, 2) for values in self._mapping(prep)[:2])
         mapped: Boxes = (boxes.astype(np.float32) - offset) / factor
         return mapped
 

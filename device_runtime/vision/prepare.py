@@ -5,11 +5,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from device_runtime.contract.model import ImagePrep, Interpolation, TensorSpec
+from device_runtime.contract.model import Colour, ImagePrep, Interpolation, TensorSpec
 from device_runtime.vision.colour import convert
 from device_runtime.vision.frame import Frame, Pixels, Tensor
 from device_runtime.vision.normalise import byte_table
 from device_runtime.vision.placement import Placement, plan_placement
+from device_runtime.vision.planes import PlaneFitter
+from device_runtime.vision.raw import REDUCTIONS, AnyFrame, Encoding
 
 _METHODS = {
     Interpolation.NEAREST: cv2.INTER_NEAREST,
@@ -24,7 +26,10 @@ class Preparer:
     Resizing comes before colour conversion, because it leaves fewer pixels to convert. Normalisation and
     quantisation of a byte are one 256-entry table per channel, which vanishes when it is the identity (a ``uint8``
     input with the normalisation folded into its scale and zero point) and is an XOR when it is ``byte - 128``.
-    An instance serves one thread.
+
+    Frames as a camera gave them are never made whole: of a JPEG, only as many pixels are decoded as the input has use
+    for (its DCT scales by 2, 4 and 8), and YUV planes are resized before they are converted. An instance serves one
+    thread.
     """
 
     def __init__(self, prep: ImagePrep, tensor: TensorSpec) -> None:
@@ -33,32 +38,36 @@ class Preparer:
         self._table = byte_table(prep, tensor)
         self._straight = tensor.dtype == "uint8" and bool(np.all(self._table == np.arange(256)[:, None]))
         self._xor = tensor.dtype == "int8" and bool(np.all(self._table == np.arange(-128, 128)[:, None]))
-        self._resized: dict[tuple[int, int, int], Pixels] = {}
+        self._resized: dict[tuple[int, ...], Pixels] = {}
         shape = (prep.height, prep.width, prep.channels)
         self._bytes: Pixels = np.empty(shape, np.uint8)
         self._placement: Placement | None = None
+        self._planes = PlaneFitter(_METHODS[prep.interpolation])
 
     @property
     def straight(self) -> bool:
         """Whether camera bytes go into the input as they are, with no arithmetic per pixel."""
         return self._straight or self._xor
 
-    def place(self, frame: Frame) -> Placement:
+    def place(self, frame: AnyFrame) -> Placement:
         """Return where ``frame`` lies in the input; planned once per frame size."""
         known = self._placement
         if known is None or (known.frame_width, known.frame_height) != (frame.width, frame.height):
             known = self._placement = plan_placement(self.prep, frame.width, frame.height)
         return known
 
-    def write(self, frame: Frame, target: Tensor) -> Placement:
+    def write(self, frame: AnyFrame, target: Tensor) -> Placement:
         """Prepare ``frame`` into ``target``, the model's input tensor.
 
         Args:
-            frame: any size, RGB, BGR or GRAY.
+            frame: any size, RGB, BGR or GRAY, or as a camera gave it.
             target: (1, height, width, channels) of the tensor's dtype; every element is written.
 
         Returns:
             Where the frame lies in the input, to map predictions back.
+
+        Raises:
+            DamagedFrameError: the camera's bytes cannot be decoded.
         """
         placement = self.place(frame)
         image = target[0]
@@ -72,22 +81,43 @@ class Preparer:
             self._look_up(self._bytes, image)
         return placement
 
-    def _fit(self, frame: Frame, placement: Placement, out: Pixels) -> None:
+    def _fit(self, frame: AnyFrame, placement: Placement, out: Pixels) -> None:
         """Resize, pad and convert ``frame`` into ``out``, (height, width, channels) uint8."""
-        source = frame.pixels
-        if placement.crops:
-            rows = slice(placement.crop_top, placement.crop_top + placement.crop_height)
-            source = source[rows, placement.crop_left : placement.crop_left + placement.crop_width]
-        padded = (placement.width, placement.height) != (self.prep.width, self.prep.height)
-        if padded:
+        if (placement.width, placement.height) != (self.prep.width, self.prep.height):
             out[...] = self.prep.pad
         rows = slice(placement.top, placement.top + placement.height)
         window = out[rows, placement.left : placement.left + placement.width]
         plane = window[:, :, 0] if self.prep.channels == 1 else window
-        if frame.colour is self.prep.colour:
-            self._resize(source, placement, plane)
+        if isinstance(frame, Frame):
+            self._fit_pixels(frame.pixels, frame.colour, placement, plane)
+        elif frame.encoding is Encoding.JPEG:
+            by = self._reduction(placement)
+            self._fit_pixels(frame.decode_reduced(by), Colour.BGR, placement, plane, by)
         else:
-            convert(self._resize(source, placement, None), frame.colour, self.prep.colour, plane)
+            self._planes.fit(frame, placement, self.prep.colour, plane)
+
+    def _fit_pixels(self, source: Pixels, colour: Colour, placement: Placement, out: Pixels, by: int = 1) -> None:
+        """Bring pixels, reduced ``by`` from the frame's size, to the size and colour order of ``out``."""
+        if placement.crops:
+            top, left = placement.crop_top // by, placement.crop_left // by
+            bottom = -(-(placement.crop_top + placement.crop_height) // by)
+            right = -(-(placement.crop_left + placement.crop_width) // by)
+            source = source[top:bottom, left:right]
+        if colour is self.prep.colour:
+            self._resize(source, placement, out)
+        else:
+            convert(self._resize(source, placement, None), colour, self.prep.colour, out)
+
+    def _reduction(self, placement: Placement) -> int:
+        """Return by how much a JPEG may be reduced: never below the input's size, and not where pixels are picked."""
+        if self.prep.interpolation is Interpolation.NEAREST:
+            return 1
+        fits = (
+            by
+            for by in REDUCTIONS
+            if placement.crop_width >= by * placement.width and placement.crop_height >= by * placement.height
+        )
+        return next(fits, 1)
 
     def _resize(self, source: Pixels, placement: Placement, out: Pixels | None) -> Pixels:
         size = (placement.width, placement.height)
@@ -97,10 +127,10 @@ class Preparer:
             out[...] = source
             return out
         if out is None:
-            channels = 1 if source.ndim == 2 else source.shape[2]
-            key = (*size, channels)
-            shape = (size[1], size[0]) if source.ndim == 2 else (size[1], size[0], channels)
-            out = self._resized.setdefault(key, np.empty(shape, np.uint8))
+            shape = (size[1], size[0], *source.shape[2:])
+            out = self._resized.get(shape)
+            if out is None:
+                out = self._resized[shape] = np.empty(shape, np.uint8)
         cv2.resize(source, size, dst=out, interpolation=_METHODS[self.prep.interpolation])
         return out
 

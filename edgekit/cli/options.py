@@ -42,6 +42,25 @@ class NormaliseType(click.ParamType):  # type: ignore[type-arg]  # generic only 
         return parse_normalise(str(value))
 
 
+class WorkersType(click.ParamType):  # type: ignore[type-arg]  # generic only in newer releases of click
+    """A number of workers, or ``auto``, which is 0."""
+
+    name = "workers"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Return what the help shows for the value."""
+        del param, ctx
+        return "N|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parse the text; click says what is wrong with it."""
+        if str(value) == "auto":
+            return 0
+        return int(click.IntRange(1, 64).convert(value, param, ctx))
+
+
+WORKERS = WorkersType()
+
 _PREP = (
     click.option(
         "--normalise",

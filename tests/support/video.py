@@ -73,7 +73,10 @@ class HangingCamera(ScriptedCamera):
 class ListSink:
     """Keeps what it is given."""
 
-    def __init__(self, pause_s=0.0, failure=None, until=None):
+    def __init__(self, pause_s=0.0, failure=None, until=None, *, name="list", vital=True, depth=4):
+        self.name = name
+        self.vital = vital
+        self.depth = depth
         self.taken = []
         self.closed = None
         self._pause_s = pause_s

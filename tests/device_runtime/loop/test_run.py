@@ -10,7 +10,8 @@ import pytest
 
 from device_runtime.contract.prediction import Prediction
 from device_runtime.errors import CameraError, EdgeError, ModelError
-from device_runtime.loop import Handover, Limits, run_loop
+from device_runtime.loop.handover import Handover
+from device_runtime.loop.run import Limits, LoopSetup, run_loop
 from tests.support.video import HangingCamera, ListSink, ScriptedCamera
 
 
@@ -66,7 +67,7 @@ def test_a_slow_sink_of_a_live_camera_loses_predictions_and_not_time():
 @pytest.mark.parametrize("limits", [Limits(frames=5), Limits(duration_s=0.2)])
 def test_a_limit_ends_an_endless_camera(limits):
     camera, sink = ScriptedCamera([(0.01, 1)] * 100_000, live=True), ListSink()
-    summary = run_loop(camera, predict, [sink], limits)
+    summary = run_loop(camera, predict, [sink], LoopSetup(limits))
     assert 0 < summary.frames <= 100
     assert limits.frames is None or summary.frames == 5
     assert camera.closed.wait(1)
@@ -107,7 +108,7 @@ def test_what_a_sink_fails_with_ends_the_run_and_closes_the_others():
 def test_a_camera_that_hangs_is_given_up_after_the_deadline():
     camera, sink = HangingCamera(), ListSink()
     with pytest.raises(CameraError, match=r"hanging: no frame for 0.1 s"):
-        run_loop(camera, predict, [sink], Limits(stall_s=0.1))
+        run_loop(camera, predict, [sink], LoopSetup(Limits(stall_s=0.1)))
     camera.release.set()
 
 
@@ -143,8 +144,8 @@ def test_nobody_waits_for_the_other_side_after_the_end():
     handover.close()
     waiting.join(5)
     assert not waiting.is_alive()
-    assert handover.take(1) == 1  # what was handed over is not lost
-    assert handover.take(1) is None
+    assert handover.take() == 1  # what was handed over is not lost
+    assert handover.take() is None
     assert not handover.put(3)
 
 
@@ -152,7 +153,7 @@ def test_the_oldest_of_a_full_queue_is_dropped_and_the_order_kept():
     handover = Handover(3, newest_wins=True)
     assert all(handover.put(item) for item in range(5))
     handover.close()
-    assert [handover.take(1) for _ in range(4)] == [2, 3, 4, None]
+    assert [handover.take() for _ in range(4)] == [2, 3, 4, None]
     assert handover.dropped == 2
 
 

@@ -1,0 +1,168 @@
+"""Brings frames from a camera into the loop, and a camera that stopped back to life."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from device_runtime.cameras.interface import Camera
+from device_runtime.contract.events import Events, Notice
+from device_runtime.errors import CameraError, EdgeError
+from device_runtime.loop.handover import Handover
+from device_runtime.telemetry import Telemetry
+from device_runtime.vision.raw import DamagedFrameError
+from device_runtime.vision.staging import Item, Stage
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+"""Between attempts to open a camera again: each pause is twice the one before, up to the longest."""
+
+_CLOSE_S = 2.0
+
+
+@dataclass(frozen=True)
+class CaptureSetup:
+    """How frames come in. ``reopen`` opens a live camera again once it stopped; without it, that ends the run.
+
+    ``stage`` prepares a file's frames for the model while the model is at the one before.
+    """
+
+    reopen: Callable[[], Camera] | None = None
+    stage: Stage | None = None
+    first_pause_s: float = FIRST_PAUSE_S
+
+
+class Capture:
+    """Reads a camera in a thread of its own, and puts what it gives where workers take it."""
+
+    def __init__(
+        self, camera: Camera, frames: Handover[Item], setup: CaptureSetup, telemetry: Telemetry, events: Events
+    ) -> None:
+        self.name = camera.name
+        self.live = camera.live
+        self._frames = frames
+        self._setup = setup
+        self._telemetry = telemetry
+        self._events = events
+        self._stopped = threading.Event()
+        self._reader = _Reader(self, camera)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._reader.start()
+
+    def hung_s(self) -> float:
+        """Return for how long the camera has been keeping us waiting for a frame."""
+        since = self._reader.waiting_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def replace(self, reason: str) -> bool:
+        """Give up a camera that hangs, and open it again; False where that is not possible.
+
+        A thread that hangs in a dead driver cannot be ended: it is left behind, and what it still gives is not used.
+        """
+        if self._setup.reopen is None or not self.live:
+            return False
+        self._reader.abandoned.set()
+        self._reader = _Reader(self, None, reason)
+        self._reader.start()
+        return True
+
+    def stop(self) -> None:
+        """End reading; a thread that hangs in a dead driver is left behind, it is a daemon."""
+        self._stopped.set()
+        self._frames.close()
+        self._reader.abandoned.set()
+        self._reader.join(_CLOSE_S)
+
+    def run_reader(self, reader: _Reader) -> None:
+        """Read until the end, or until nobody wants any more. Called in the reader's thread."""
+        failure: BaseException | None = None
+        try:
+            while (error := self._read(reader)) is not None:
+                if not self._open_again(reader, error):
+                    break
+        except BaseException as error:  # noqa: BLE001 - it is raised where the run ends
+            failure = error
+        reader.close_camera()
+        if not reader.abandoned.is_set():
+            if failure is None:
+                self._telemetry.camera_ended()
+            self._frames.close(failure)
+
+    def _read(self, reader: _Reader) -> str | None:
+        """Read until the end (None), or until the camera stops and may be opened again: why it stopped."""
+        if reader.camera is None:
+            return reader.reason
+        # A file's next frame is read while the one before it is in the model, and not earlier: it would only grow old.
+        while self.live or self._frames.wait_for_room():
+            try:
+                frame = reader.read()
+                if frame is None or reader.abandoned.is_set():
+                    return None
+                dropped = self._frames.dropped
+                if not self._frames.put(frame if self._setup.stage is None else self._setup.stage(frame)):
+                    return None
+                if self._frames.dropped > dropped:
+                    self._telemetry.dropped()
+            except DamagedFrameError as error:
+                if not self.live:
+                    raise
+                self._telemetry.damaged(str(error))
+            except CameraError as error:
+                if not self.live or self._setup.reopen is None:
+                    raise
+                return str(error)
+        return None
+
+    def _open_again(self, reader: _Reader, reason: str) -> bool:
+        """Open the camera again, however often it takes; False when nobody wants it any more."""
+        reader.close_camera()
+        self._telemetry.camera_lost(reason)
+        self._events(Notice(f"{reason}; opening it again", "warning"))
+        pause_s = self._setup.first_pause_s
+        while self._setup.reopen is not None and not self._stopped.wait(pause_s) and not reader.abandoned.is_set():
+            try:
+                camera = self._setup.reopen()
+            except EdgeError as error:
+                self._telemetry.camera_lost(str(error))
+            else:
+                reader.camera = camera
+                self._telemetry.camera_back()
+                self._events(Notice(f"{self.name} gives frames again"))
+                return True
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        return False
+
+
+class _Reader(threading.Thread):
+    """One thread that reads a camera. ``waiting_since`` is when it last began to wait for a frame."""
+
+    def __init__(self, capture: Capture, camera: Camera | None, reason: str = "") -> None:
+        super().__init__(name="capture", daemon=True)
+        self._capture = capture
+        self.camera = camera
+        self.reason = reason
+        self.abandoned = threading.Event()
+        self.waiting_since: float | None = None
+
+    def run(self) -> None:
+        self._capture.run_reader(self)
+
+    def read(self) -> Item | None:
+        """Read a frame, and let it be known how long that takes."""
+        self.waiting_since = time.monotonic()
+        try:
+            return None if self.camera is None else self.camera.read()
+        finally:
+            self.waiting_since = None
+
+    def close_camera(self) -> None:
+        """Let go of the camera, whatever state it is in."""
+        if self.camera is not None:
+            with contextlib.suppress(Exception):
+                self.camera.close()
+        self.camera = None

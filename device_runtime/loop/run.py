@@ -1,0 +1,133 @@
+"""Runs a camera, a model and sinks until the end, a limit, an error or an interruption.
+
+Frames of a live camera pass through a slot in which the newest one wins: under overload frames are dropped and
+counted, and latency does not grow. Frames of a file wait until they are taken, so that none is lost.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from device_runtime.cameras.interface import Camera
+from device_runtime.contract.events import Events, silent
+from device_runtime.contract.prediction import Prediction
+from device_runtime.errors import CameraError, Interrupted
+from device_runtime.loop.capture import Capture, CaptureSetup
+from device_runtime.loop.delivery import Delivery, Refine
+from device_runtime.loop.handover import Handover
+from device_runtime.loop.workers import Predict, Workers
+from device_runtime.sinks.interface import Sink
+from device_runtime.telemetry import Identity, Telemetry
+from device_runtime.vision.staging import Item
+
+STALL_S = 10.0
+"""A camera that gives no frame for this long has stopped; OpenCV's own read can hang for 30–90 s."""
+
+_LOOK_S = 0.1
+_LEAST_LOOK_S = 0.01
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a run ends: after so many frames or seconds; None is without limit, and a file ends by itself."""
+
+    frames: int | None = None
+    duration_s: float | None = None
+    stall_s: float = STALL_S
+
+
+@dataclass(frozen=True)
+class LoopSetup:
+    """What a run is given beside camera, model and sinks.
+
+    ``another`` makes a further worker's model; up to ``workers`` run at the same time, and a further one starts when
+    frames wait for one. ``refine`` is called with each prediction in the order of the frames.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    workers: int = 1
+    another: Callable[[], Predict] | None = None
+    refine: Refine | None = None
+    capture: CaptureSetup = field(default_factory=CaptureSetup)
+    telemetry: Telemetry | None = None
+    events: Events = silent
+
+
+@dataclass
+class RunSummary:
+    """What a run did. ``dropped`` are frames that nobody took in time, ``sink_dropped`` predictions likewise."""
+
+    frames: int = 0
+    dropped: int = 0
+    sink_dropped: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+    last: Prediction | None = field(default=None, repr=False)
+
+    @property
+    def fps(self) -> float:
+        """Predictions per second."""
+        return self.frames / self.seconds if self.seconds > 0 else 0.0
+
+
+def run_loop(camera: Camera, predict: Predict, sinks: Sequence[Sink], setup: LoopSetup | None = None) -> RunSummary:
+    """Run frames through a model until the source ends, a limit is reached, or it is interrupted.
+
+    The camera and the sinks are closed when this returns or raises; on an error the sinks are told that the run
+    failed, so that nothing half-written stays. Ctrl-C and SIGTERM are a normal end: what is there is complete, and the
+    summary says ``interrupted``. It is to be called in the main thread, which is the one that signals reach.
+
+    Raises:
+        CameraError: the camera stopped or is damaged, and cannot be opened again.
+        EdgeError: the model or a vital sink failed.
+    """
+    setup = setup or LoopSetup()
+    telemetry = setup.telemetry or Telemetry(Identity("", "", camera.name))
+    frames: Handover[Item] = Handover(1 if camera.live else max(1, setup.workers), newest_wins=camera.live)
+    capture = Capture(camera, frames, setup.capture, telemetry, setup.events)
+    delivery = Delivery(sinks, setup.refine, telemetry, setup.events, live=camera.live)
+    workers = Workers(frames, delivery, telemetry, setup.events, live=camera.live, frame_limit=setup.limits.frames)
+    summary = RunSummary()
+    started = time.monotonic()
+    failed = True
+    try:
+        capture.start()
+        delivery.start()
+        workers.start(predict)
+        _supervise(setup, capture, workers, delivery)
+        failed = workers.failure is not None
+    except (KeyboardInterrupt, Interrupted):
+        summary.interrupted = True
+        failed = False
+    finally:
+        summary.seconds = time.monotonic() - started
+        hurry = summary.interrupted or failed
+        if hurry:
+            frames.clear()
+        capture.stop()
+        workers.join()
+        failed = failed or workers.failure is not None
+        delivery.finish(failed=failed, hurry=hurry)
+    if workers.failure is not None:
+        raise workers.failure
+    summary.frames, summary.last = delivery.delivered, delivery.last
+    summary.dropped, summary.sink_dropped = frames.dropped, delivery.dropped
+    return summary
+
+
+def _supervise(setup: LoopSetup, capture: Capture, workers: Workers, delivery: Delivery) -> None:
+    """Wait until the run is over; bring a camera that hangs back to life, and start workers that are needed."""
+    limits = setup.limits
+    end = None if limits.duration_s is None else time.monotonic() + limits.duration_s
+    look_s = min(_LOOK_S, max(_LEAST_LOOK_S, limits.stall_s / 4))
+    while not workers.wait(look_s if end is None else max(0.0, min(look_s, end - time.monotonic()))):
+        if delivery.failure is not None or (end is not None and time.monotonic() >= end):
+            return
+        if capture.hung_s() > limits.stall_s:
+            reason = f"{capture.name}: no frame for {limits.stall_s:g} s"
+            if not capture.replace(reason):
+                raise CameraError(reason, hint="is it still plugged in? see: dmesg | tail")
+        if setup.another is not None:
+            workers.grow(setup.another, setup.workers)

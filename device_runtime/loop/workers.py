@@ -1,0 +1,130 @@
+"""Workers: each runs frames through a model of its own, and there are as many as keep up with the frames."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from device_runtime.contract.events import Events, Notice
+from device_runtime.contract.prediction import Prediction
+from device_runtime.errors import EdgeError
+from device_runtime.loop.delivery import Delivery
+from device_runtime.loop.handover import Handover
+from device_runtime.telemetry import Telemetry
+from device_runtime.vision.raw import DamagedFrameError
+from device_runtime.vision.staging import Item, frame_of
+
+Predict = Callable[[Item], Prediction]
+"""Runs a model on one frame; one thread calls it."""
+
+_PATIENCE = 3
+"""Frames that had to wait or were dropped before another worker is started: one alone is a hiccup."""
+
+
+class Workers:
+    """Runs frames through models until there are no more frames, or one fails."""
+
+    def __init__(
+        self,
+        frames: Handover[Item],
+        delivery: Delivery,
+        telemetry: Telemetry,
+        events: Events,
+        *,
+        live: bool,
+        frame_limit: int | None,
+    ) -> None:
+        self._frames = frames
+        self._delivery = delivery
+        self._telemetry = telemetry
+        self._events = events
+        self._live = live
+        self._limit = frame_limit
+        self._threads: list[threading.Thread] = []
+        self._changed = threading.Condition()
+        self._running = 0
+        self._starting = False
+        self._contended = 0
+        self.failure: BaseException | None = None
+
+    def start(self, predict: Predict) -> None:
+        """Start a worker."""
+        self._start(lambda: predict)
+
+    def grow(self, make: Callable[[], Predict], most: int) -> None:
+        """Start another worker when frames wait for one and there are less than ``most``; its model is loaded there."""
+        if self._starting or len(self._threads) >= most or self._frames.contended - self._contended < _PATIENCE:
+            return
+        self._starting = True
+        self._start(make)
+
+    @property
+    def count(self) -> int:
+        """How many run."""
+        return self._running
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until all have ended, or one failed; False after the time-out."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._running == 0 or self.failure is not None, timeout_s)
+
+    def join(self) -> None:
+        """Wait until each has finished the frame that it is at."""
+        for thread in self._threads:
+            thread.join()
+
+    def _start(self, make: Callable[[], Predict]) -> None:
+        with self._changed:
+            self._running += 1
+        thread = threading.Thread(target=self._run, args=(make,), name=f"worker {len(self._threads)}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _run(self, make: Callable[[], Predict]) -> None:
+        try:
+            predict = self._made(make)
+            if predict is not None:
+                self._work(predict)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the run ends
+            self.failure = self.failure or error
+            self._frames.close()
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._telemetry.workers = self._running
+                self._changed.notify_all()
+
+    def _made(self, make: Callable[[], Predict]) -> Predict | None:
+        """Return this worker's model, or None where there is no room for another one."""
+        try:
+            predict = make()
+        except (EdgeError, MemoryError) as error:
+            if self._running == 1:
+                raise
+            self._events(Notice(f"no further worker: {error}", "warning"))
+            return None  # and none is tried again: _starting stays
+        self._contended = self._frames.contended
+        self._starting = False
+        self._telemetry.workers = self._running
+        return predict
+
+    def _work(self, predict: Predict) -> None:
+        while (taken := self._frames.take_numbered()) is not None:
+            number, item = taken
+            if self._limit is not None and number >= self._limit:
+                self._frames.close()
+                return
+            try:
+                prediction = predict(item)
+            except DamagedFrameError as error:
+                if not self._live:
+                    raise
+                self._telemetry.damaged(str(error))
+                self._delivery.put(number, None)
+                continue
+            except BaseException:
+                self._delivery.put(number, None)
+                raise
+            if not self._delivery.put(number, (frame_of(item), prediction)):
+                self._frames.close()
+                return
