@@ -11,15 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from device_runtime.contract.live import WINDOW_S, LiveStatus, SinkStatus, StageWindow
+from device_runtime.contract.live import HISTORY_S, WINDOW_S, LiveStatus, SinkStatus, StageWindow
 from device_runtime.contract.prediction import STAGES, Prediction, RuleEvent
-from device_runtime.machine import read_vitals
+from device_runtime.machine import Vitals, read_vitals
 
 BUCKETS_MS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)
 """Upper bounds of the latency histograms' buckets; one more holds what is above."""
 
 _EVENTS = 20
 _WINDOW = 4096
+_VITALS_S = 1.0
+"""What the machine tells is asked for this often at most: on a Raspberry Pi it takes a process."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,16 @@ class Histogram:
         self.sum_ms += value_ms
 
 
+@dataclass
+class _Second:
+    """What happened in one whole second since the start."""
+
+    number: int
+    predicted: int = 0
+    dropped: int = 0
+    sums_ms: dict[str, float] = field(default_factory=dict)
+
+
 class Telemetry:
     """Counts what the loop does. Every method may be called from any thread, and returns at once."""
 
@@ -63,6 +75,7 @@ class Telemetry:
         self._histograms = {stage: Histogram() for stage in STAGES}
         # (when, timings) of the latest predictions: fps and latencies of the last seconds.
         self._window: deque[tuple[float, dict[str, float]]] = deque(maxlen=_WINDOW)
+        self._seconds: deque[_Second] = deque(maxlen=HISTORY_S + 1)
         self._events: deque[RuleEvent] = deque(maxlen=_EVENTS)
         self._event_counts: dict[str, int] = {}
         self._last: Prediction | None = None
@@ -73,15 +86,20 @@ class Telemetry:
         self._viewers: Callable[[], int] = int
         self._cpu = (clock(), time.process_time())
         self._cpu_percent: float | None = None
+        self._vitals: tuple[float, Vitals] | None = None
 
     def predicted(self, prediction: Prediction) -> None:
         """Count a prediction, and what its stages took."""
         with self._lock:
+            now = self._clock()
             self._frames["predicted"] += 1
+            second = self._second(now)
+            second.predicted += 1
             for stage, value in prediction.timings_ms.items():
                 if stage in self._histograms:
                     self._histograms[stage].add(value)
-            self._window.append((self._clock(), prediction.timings_ms))
+                    second.sums_ms[stage] = second.sums_ms.get(stage, 0.0) + value
+            self._window.append((now, prediction.timings_ms))
             self._last = prediction
             for event in prediction.events:
                 self._events.append(event)
@@ -92,6 +110,7 @@ class Telemetry:
         """Count frames that nobody took in time."""
         with self._lock:
             self._frames["dropped"] += count
+            self._second(self._clock()).dropped += count
 
     def damaged(self, message: str) -> None:
         """Count a frame that could not be decoded."""
@@ -133,42 +152,63 @@ class Telemetry:
         with self._lock:
             return dict(self._event_counts)
 
+    def health(self) -> tuple[Literal["starting", "ok", "failing"], tuple[str, ...]]:
+        """Return the health and its reasons, as ``LiveStatus`` has them."""
+        with self._lock:
+            return self._health(self._clock())
+
     def status(self) -> LiveStatus:
         """Return how it is doing now."""
-        vitals = read_vitals()
-        sinks = self._sinks()
+        sinks, viewers = self._sinks(), self._viewers()
         now = self._clock()
+        vitals = self._read_vitals(now)
         with self._lock:
-            recent = [entry for entry in self._window if now - entry[0] <= WINDOW_S]
-            health, reasons = self._health(now)
             cpu_percent = self._measure_cpu(now)
-            columns = {stage: [timings[stage] for _, timings in recent if stage in timings] for stage in STAGES}
-            windows = {stage: summarise_window(values) for stage, values in columns.items() if values}
-            return LiveStatus(
-                at=dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
-                uptime_s=round(now - self._started, 3),
-                model=self.identity.model,
-                release=self.identity.release,
-                engine=self.identity.engine,
-                source=self.identity.source,
-                camera=self._camera,
-                health=health,
-                reasons=reasons,
-                fps=round(_rate([when for when, _ in recent], now), 2),
-                workers=self.workers,
-                frames=dict(self._frames),
-                stages_ms=windows,
-                age_ms=windows.get("total"),
-                sinks=sinks,
-                viewers=self._viewers(),
-                reopened=self._reopened,
-                temperature_c=vitals.temperature_c,
-                throttled=vitals.throttled,
-                rss_bytes=vitals.rss_bytes,
-                cpu_percent=cpu_percent,
-                last=self._last,
-                events=tuple(self._events),
-            )
+            health, reasons = self._health(now)
+            window, seconds = list(self._window), list(self._seconds)
+            frames, events = dict(self._frames), tuple(self._events)
+            camera, last, reopened = self._camera, self._last, self._reopened
+        # Sorting thousands of latencies is not done under the lock: the loop counts meanwhile.
+        recent = [entry for entry in window if now - entry[0] <= WINDOW_S]
+        columns = {stage: [timings[stage] for _, timings in recent if stage in timings] for stage in STAGES}
+        windows = {stage: summarise_window(values) for stage, values in columns.items() if values}
+        return LiveStatus(
+            at=dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
+            uptime_s=round(now - self._started, 3),
+            model=self.identity.model,
+            release=self.identity.release,
+            engine=self.identity.engine,
+            source=self.identity.source,
+            camera=camera,
+            health=health,
+            reasons=reasons,
+            fps=round(_rate([when for when, _ in recent], now), 2),
+            workers=self.workers,
+            frames=frames,
+            stages_ms=windows,
+            age_ms=windows.get("total"),
+            sinks=sinks,
+            viewers=viewers,
+            reopened=reopened,
+            temperature_c=vitals.temperature_c,
+            throttled=vitals.throttled,
+            rss_bytes=vitals.rss_bytes,
+            cpu_percent=cpu_percent,
+            last=last,
+            events=events,
+            history=_history(seconds, int(now - self._started)),
+        )
+
+    def _second(self, now: float) -> _Second:
+        number = int(now - self._started)
+        if not self._seconds or self._seconds[-1].number < number:
+            self._seconds.append(_Second(number))
+        return self._seconds[-1]
+
+    def _read_vitals(self, now: float) -> Vitals:
+        if self._vitals is None or now - self._vitals[0] >= _VITALS_S:
+            self._vitals = (now, read_vitals())
+        return self._vitals[1]
 
     def _health(self, now: float) -> tuple[Literal["starting", "ok", "failing"], tuple[str, ...]]:
         reasons = [f"camera: {self._camera_error}"] if self._camera == "lost" else []
@@ -198,6 +238,20 @@ def summarise_window(values: Sequence[float]) -> StageWindow:
         p50=round(ordered[round(0.5 * last)], 3),
         p95=round(ordered[round(0.95 * last)], 3),
     )
+
+
+def _history(seconds: Sequence[_Second], now: int) -> dict[str, tuple[float, ...]]:
+    """Return the columns of ``LiveStatus.history`` up to second ``now``, which is not over yet."""
+    known = {second.number: second for second in seconds}
+    rows = [known.get(number) or _Second(number) for number in range(max(0, now - HISTORY_S), now)]
+    means = {
+        stage: tuple(round(row.sums_ms.get(stage, 0.0) / max(1, row.predicted), 2) for row in rows) for stage in STAGES
+    }
+    return {
+        "fps": tuple(float(row.predicted) for row in rows),
+        "dropped": tuple(float(row.dropped) for row in rows),
+        **means,
+    }
 
 
 def _rate(times: Sequence[float], now: float) -> float:

@@ -12,6 +12,9 @@ LIVE_SCHEMA = 1
 WINDOW_S = 5.0
 """Rates and latencies are over the predictions of so many last seconds."""
 
+HISTORY_S = 60
+"""How far back the history goes."""
+
 
 @dataclass(frozen=True)
 class StageWindow:
@@ -42,7 +45,9 @@ class LiveStatus:
     ``health`` is ``starting`` before the first prediction, ``ok`` while predictions come, ``failing`` when none do;
     ``reasons`` say what is wrong. ``frames`` counts by outcome since the start: ``predicted``, ``dropped`` (nobody
     took them in time) and ``damaged`` (they could not be decoded). ``age_ms`` is from a frame's capture to its decoded
-    prediction. ``camera`` is ``ok``, ``lost`` (it is being reopened) or ``ended``.
+    prediction. ``camera`` is ``ok``, ``lost`` (it is being reopened) or ``ended``. ``throttled`` has the bits of
+    ``vcgencmd get_throttled``. ``history`` has a number for each of the last ``HISTORY_S`` whole seconds, the oldest
+    first: ``fps``, ``dropped``, and each stage's mean in ms (0 where nothing was predicted).
     """
 
     at: str
@@ -68,6 +73,7 @@ class LiveStatus:
     cpu_percent: Optional[float] = None
     last: Optional[Prediction] = None
     events: tuple[RuleEvent, ...] = ()
+    history: dict[str, tuple[float, ...]] = field(default_factory=dict)
     schema: int = LIVE_SCHEMA
 
     def __post_init__(self) -> None:
