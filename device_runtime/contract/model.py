@@ -47,11 +47,60 @@ class Interpolation(str, enum.Enum):
 
 
 class BoxFormat(str, enum.Enum):
-    """Order of a box's four numbers, each a fraction (0–1) of the model's input width or height."""
+    """Order of a box's four numbers."""
 
     XYXY = "xyxy"
     YXYX = "yxyx"
     CXCYWH = "cxcywh"
+
+
+class BoxUnit(str, enum.Enum):
+    """What coordinates are counted in: shares (0–1) of the model's input width and height, or its pixels."""
+
+    FRACTION = "fraction"
+    PIXEL = "pixel"
+
+
+class ScoreActivation(str, enum.Enum):
+    """What is still to be applied to scores: nothing, a sigmoid to each, or softmax over a box's classes."""
+
+    NONE = "none"
+    SIGMOID = "sigmoid"
+    SOFTMAX = "softmax"
+
+
+@dataclass(frozen=True)
+class SsdAnchors:
+    """The anchors of an SSD head, as ``ssd_anchor_generator`` of the TensorFlow Object Detection API lays them out.
+
+    A layer's cells are ``strides`` input px apart (rounded up at the border). Its scale, a share of the input's shorter
+    side, rises evenly from ``min_scale`` to ``max_scale`` over the layers. Every cell has an anchor for each of
+    ``aspect_ratios`` (width / height), and one of ``interpolated_aspect_ratio`` (0: none) between its layer's scale and
+    the next one's; with ``reduce_lowest`` the first layer has three anchors only. ``box_scales`` are what a head's y,
+    x, height and width are divided by (``faster_rcnn_box_coder``). The defaults are those of SSD-MobileNet.
+    """
+
+    strides: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
+    min_scale: float = 0.2
+    max_scale: float = 0.95
+    aspect_ratios: tuple[float, ...] = (1.0, 2.0, 0.5, 3.0, 1 / 3)
+    interpolated_aspect_ratio: float = 1.0
+    reduce_lowest: bool = True
+    box_scales: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
+
+    def __post_init__(self) -> None:
+        if not self.strides or min(self.strides) < 1:
+            raise ValueError(f"strides: expected one or more of 1 px or more, got {list(self.strides)}")
+        if not 0 < self.min_scale <= self.max_scale <= 1:
+            raise ValueError(
+                f"scales: expected 0 < min_scale <= max_scale <= 1, got {self.min_scale}, {self.max_scale}"
+            )
+        if not self.aspect_ratios or min(self.aspect_ratios) <= 0:
+            raise ValueError(f"aspect_ratios: expected one or more above 0, got {list(self.aspect_ratios)}")
+        if self.interpolated_aspect_ratio < 0:
+            raise ValueError(f"interpolated_aspect_ratio: expected 0 or more, got {self.interpolated_aspect_ratio}")
+        if min(self.box_scales) <= 0:
+            raise ValueError(f"box_scales: expected numbers above 0, got {list(self.box_scales)}")
 
 
 @dataclass(frozen=True)
@@ -133,20 +182,51 @@ class TensorSpec:
 
 TASK_DECODERS = {
     "classification": ("probabilities", "logits", "sigmoid"),
-    "detection": ("detection-postprocess", "boxes-scores"),
+    "detection": (
+        "detection-postprocess",
+        "boxes-scores",
+        "ssd",
+        "yolov5",
+        "yolov8",
+        "yolov8-transposed",
+        "yolo-end2end",
+    ),
+    "pose": ("movenet", "movenet-multipose", "yolov8-pose", "heatmaps"),
     "segmentation": ("class-scores", "class-map"),
     "regression": ("values",),
 }
 """Task names, and for each the decoders that turn output tensors into predictions (``device_runtime.tasks``)."""
+
+_LABELLED_AXES = {
+    "boxes-scores": (1, -1, 0, 1),
+    "ssd": (1, -1, 0, 1),
+    "yolov5": (0, -1, 5, 1),
+    "yolov8": (0, 1, 4, 1),
+    "yolov8-transposed": (0, -1, 4, 1),
+    "movenet": (0, 2, 0, 1),
+    "movenet-multipose": (0, -1, 5, 3),
+    "yolov8-pose": (0, 1, 5, 3),
+    "heatmaps": (0, 3, 0, 1),
+}
+"""By decoder: the output and its axis that has what labels name, what else the axis has, and numbers for each."""
+
+_ACTIVATED = {
+    "boxes-scores": ScoreActivation,
+    "ssd": ScoreActivation,
+    "heatmaps": (ScoreActivation.NONE, ScoreActivation.SIGMOID),
+}
+_WITH_BACKGROUND = ("boxes-scores", "ssd")
 
 
 @dataclass(frozen=True)
 class TaskSpec:
     """What the outputs mean. Items below ``score_threshold`` are left out, at most ``max_items`` are kept.
 
-    Segmentation and regression have no scores: their threshold is 0. Detection only: ``iou_threshold`` for NMS,
-    ``box_format``, and ``label_offset``: what to add to a class index to get its line in the label file (1 for models
-    that count the background but do not output it).
+    Segmentation and regression have no scores: their threshold is 0. For detection and poses: ``iou_threshold`` for
+    NMS, ``box_format`` (boxes-scores alone leaves it open), ``box_unit``, and ``score_activation`` where the scores are
+    still logits. Detection only: ``label_offset``, what to add to a class index to get its line in the label file (1
+    for models that count the background but do not output it); ``background``, whether the first class that a model
+    does output is the background, which is no class then; and ``anchors``, which an SSD head needs.
     """
 
     name: str
@@ -156,6 +236,10 @@ class TaskSpec:
     iou_threshold: float = 0.5
     box_format: BoxFormat = BoxFormat.XYXY
     label_offset: int = 0
+    box_unit: BoxUnit = BoxUnit.FRACTION
+    score_activation: ScoreActivation = ScoreActivation.NONE
+    background: bool = False
+    anchors: Optional[SsdAnchors] = None
 
     def __post_init__(self) -> None:
         if self.name not in TASK_DECODERS:
@@ -170,18 +254,41 @@ class TaskSpec:
             raise ValueError(f"score_threshold: {self.name} has no scores, expected 0, got {self.score_threshold}")
         if self.max_items < 1:
             raise ValueError(f"max_items: expected 1 or more, got {self.max_items}")
+        self._check_head()
+
+    def _check_head(self) -> None:
+        """Check what goes with some decoders only."""
+        allowed = tuple(_ACTIVATED.get(self.decoder, (ScoreActivation.NONE,)))
+        if self.score_activation not in allowed:
+            known = ", ".join(item.value for item in allowed)
+            raise ValueError(
+                f"score_activation of {self.decoder}: expected one of {known}, got {self.score_activation.value}"
+            )
+        if self.background and self.decoder not in _WITH_BACKGROUND:
+            raise ValueError(f"background: expected false for {self.decoder}, only {_WITH_BACKGROUND} have one")
+        if (self.anchors is not None) != (self.decoder == "ssd"):
+            wanted = "some: an ssd head is read with them" if self.decoder == "ssd" else f"none for {self.decoder}"
+            raise ValueError(f"anchors: expected {wanted}")
 
     def label_count(self, shapes: Sequence[tuple[int, ...]]) -> Optional[int]:
         """Return how many labels go with outputs of these shapes, or None when the shapes do not tell.
 
-        That is the number of classes with ``label_offset``, or for regression the number of values.
+        That is the number of classes with ``label_offset``, for a pose the number of its points, and for regression the
+        number of values.
         """
-        if self.decoder in ("detection-postprocess", "class-map"):
+        if self.decoder in ("detection-postprocess", "yolo-end2end", "class-map"):
             return None
         if self.name == "regression":
             return sum(math.prod(shape) for shape in shapes)
-        scores = shapes[1] if self.name == "detection" else shapes[0]
-        return (scores[-1] if scores else 1) + self.label_offset
+        if self.decoder not in _LABELLED_AXES:
+            return (shapes[0][-1] if shapes[0] else 1) + self.label_offset
+        output, axis, others, numbers = _LABELLED_AXES[self.decoder]
+        if len(shapes) <= output or not -len(shapes[output]) <= axis < len(shapes[output]):
+            return None
+        count = (shapes[output][axis] - others) // numbers
+        if count < 1:
+            return None
+        return count if self.name == "pose" else count - self.background + self.label_offset
 
 
 @dataclass(frozen=True)

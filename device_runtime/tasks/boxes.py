@@ -10,6 +10,8 @@ from device_runtime.tasks.interface import Classes, Scores
 from device_runtime.vision.placement import Boxes
 
 _BLOCK = 128
+_NONE = np.float32(0)
+_TINY = np.finfo(np.float32).tiny
 
 
 def to_xyxy(boxes: Boxes, order: BoxFormat) -> Boxes:
@@ -30,15 +32,22 @@ def iou(one: Boxes, others: Boxes) -> npt.NDArray[np.float32]:
 
 def pairwise_iou(rows: Boxes, columns: Boxes) -> npt.NDArray[np.float32]:
     """Return intersection over union of each of (n, 4) with each of (m, 4): (n, m) float32."""
-    left, top, right, bottom = rows.T[:, :, None]
-    x1, y1, x2, y2 = columns.T[:, None, :]
-    width = np.maximum(np.minimum(right, x2) - np.maximum(left, x1), 0)
-    height = np.maximum(np.minimum(bottom, y2) - np.maximum(top, y1), 0)
-    common = width * height
-    union = _areas(left, top, right, bottom) + _areas(x1, y1, x2, y2) - common
+    left, top, right, bottom = np.ascontiguousarray(rows.T)
+    x1, y1, x2, y2 = np.ascontiguousarray(columns.T)
+    common = _common(left, right, x1, x2)
+    common *= _common(top, bottom, y1, y2)
+    union = np.add.outer(_areas(left, top, right, bottom), _areas(x1, y1, x2, y2))
+    union -= common
     # Two empty boxes have no union; any divisor gives the 0 that is meant.
-    shares: npt.NDArray[np.float32] = common / np.where(union > 0, union, np.float32(1))
+    shares: npt.NDArray[np.float32] = np.divide(common, np.maximum(union, _TINY, out=union), out=common)
     return shares
+
+
+def _common(low: Boxes, high: Boxes, other_low: Boxes, other_high: Boxes) -> Boxes:
+    """Return the length that each of n intervals has in common with each of m: (n, m)."""
+    length: Boxes = np.minimum.outer(high, other_high)
+    length -= np.maximum.outer(low, other_low)
+    return np.maximum(length, _NONE, out=length)
 
 
 def suppress(
@@ -58,15 +67,19 @@ def suppress(
     Returns:
         Indices of the kept boxes by falling score; equal scores keep their order.
     """
+    if not len(scores):
+        return np.empty(0, np.int64)
     order = np.argsort(-scores, kind="stable")
     kept = np.empty(0, np.int64)
     for start in range(0, len(order), _BLOCK):
         block = order[start : start + _BLOCK]
-        free = ~_covers(boxes, classes, kept, block, iou_threshold).any(axis=0)
-        rivals = _covers(boxes, classes, block, block, iou_threshold)
+        spared = ~_covers(boxes, classes, block, block, iou_threshold)
+        free = (
+            ~_covers(boxes, classes, kept, block, iou_threshold).any(axis=0) if len(kept) else np.ones_like(spared[0])
+        )
         for index in range(len(block)):
             if free[index]:
-                free[index + 1 :] &= ~rivals[index, index + 1 :]
+                free[index + 1 :] &= spared[index, index + 1 :]
         kept = np.concatenate([kept, block[free]])
         if len(kept) >= max_items:
             break
@@ -82,5 +95,5 @@ def _covers(
 
 
 def _areas(x1: Boxes, y1: Boxes, x2: Boxes, y2: Boxes) -> Boxes:
-    areas: Boxes = np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0)
+    areas: Boxes = np.maximum(x2 - x1, _NONE) * np.maximum(y2 - y1, _NONE)
     return areas

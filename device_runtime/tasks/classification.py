@@ -9,6 +9,7 @@ import numpy as np
 from device_runtime.contract.model import ModelSpec
 from device_runtime.engine.values import real
 from device_runtime.tasks.interface import Candidates, Scores, require_finite
+from device_runtime.tasks.selection import sigmoid, softmax
 from device_runtime.vision.frame import Tensor
 
 
@@ -19,15 +20,12 @@ def decode_probabilities(outputs: Sequence[Tensor], spec: ModelSpec) -> Candidat
 
 def decode_logits(outputs: Sequence[Tensor], spec: ModelSpec) -> Candidates:
     """Decode (1, classes) logits of exclusive classes: softmax, shifted by the maximum so that nothing overflows."""
-    logits = _scores(outputs, spec)
-    powers = np.exp(logits - logits.max())
-    return _best((powers / powers.sum()).astype(np.float32), spec)
+    return _best(softmax(_scores(outputs, spec)), spec)
 
 
 def decode_sigmoid(outputs: Sequence[Tensor], spec: ModelSpec) -> Candidates:
     """Decode (1, classes) logits of independent classes: ``1 / (1 + exp(-x))``; a (1, 1) output is one class."""
-    logits = _scores(outputs, spec).astype(np.float64)
-    return _best((1.0 / (1.0 + np.exp(-np.clip(logits, -700, 700)))).astype(np.float32), spec)
+    return _best(sigmoid(_scores(outputs, spec)), spec)
 
 
 def _scores(outputs: Sequence[Tensor], spec: ModelSpec) -> Scores:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from device_runtime.contract.model import BoxFormat, ModelSpec, TensorSpec
+from device_runtime.contract.model import BoxFormat, ModelSpec, ScoreActivation, SsdAnchors, TensorSpec
 from device_runtime.engine.values import real
-from device_runtime.tasks.boxes import suppress, to_xyxy
-from device_runtime.tasks.interface import Candidates, require_finite
+from device_runtime.tasks.anchors import anchor_boxes, relative_to
+from device_runtime.tasks.boxes import to_xyxy
+from device_runtime.tasks.interface import Candidates, Classes, Scores, require_finite
+from device_runtime.tasks.selection import (
+    Rows,
+    activated_threshold,
+    apart,
+    reaching,
+    sigmoid,
+    softmax,
+    the_best,
+    to_fractions,
+)
 from device_runtime.vision.frame import Tensor
-
-_MAX_BEFORE_NMS = 1000
-"""Candidates that enter NMS, the best ones; a scene with more objects than this is no detection task."""
 
 
 def decode_postprocess(outputs: Sequence[Tensor], spec: ModelSpec) -> Candidates:
@@ -37,30 +43,49 @@ def decode_postprocess(outputs: Sequence[Tensor], spec: ModelSpec) -> Candidates
 
 
 def decode_boxes_scores(outputs: Sequence[Tensor], spec: ModelSpec) -> Candidates:
-    """Decode boxes (1, n, 4) in ``spec.task.box_format`` and class scores (1, n, classes) 0–1, with NMS.
+    """Decode boxes (1, n, 4) in ``box_format`` and ``box_unit``, and class scores (1, n, classes), with NMS.
 
-    Scores are compared where they are stored (a quantised threshold), and only what passes it is dequantised.
+    ``score_activation`` is applied to the scores; with ``background`` their first class is left out. A box is found
+    once for each of its classes that reaches the threshold.
     """
-    box_info, score_info = spec.outputs
-    stored = outputs[1].reshape(-1, outputs[1].shape[-1])
+    rows, classes, scores = _above(outputs[1], spec)
+    boxes = real(outputs[0].reshape(-1, 4)[rows], spec.outputs[0])
+    return apart(to_fractions(boxes, spec, spec.task.box_format), scores, classes, spec)
+
+
+def decode_ssd(outputs: Sequence[Tensor], spec: ModelSpec) -> Candidates:
+    """Decode a raw SSD head: box codes (1, n, 4) or (1, n, 1, 4) ty tx th tw, and class scores (1, n, classes).
+
+    Codes are relative to the n anchors that ``spec.task.anchors`` describes; scores are as in ``decode_boxes_scores``.
+    """
+    rows, classes, scores = _above(outputs[1], spec)
+    codes = real(outputs[0].reshape(-1, 4)[rows], spec.outputs[0])
+    require_finite(codes, spec.outputs[0])
+    anchors = spec.task.anchors or SsdAnchors()
+    around = anchor_boxes(anchors, spec.image_prep.width, spec.image_prep.height)[rows]
+    return apart(relative_to(around, codes, anchors.box_scales), scores, classes, spec)
+
+
+def _above(tensor: Tensor, spec: ModelSpec) -> tuple[Rows, Classes, Scores]:
+    """Return box, class and real score of what reaches the threshold, at most as many as may enter NMS.
+
+    Scores are compared where they are stored: a threshold can be quantised, and have its sigmoid undone. Softmax needs
+    all of a box's classes.
+    """
+    task, info = spec.task, spec.outputs[1]
+    first = int(task.background)
+    stored = tensor.reshape(-1, tensor.shape[-1])
     if stored.dtype.kind == "f":
-        require_finite(stored, score_info)
-    rows, classes = np.nonzero(stored >= _stored_threshold(spec.task.score_threshold, score_info))
-    scores = real(stored[rows, classes], score_info)
-    if len(scores) > _MAX_BEFORE_NMS:
-        best = np.argsort(-scores, kind="stable")[:_MAX_BEFORE_NMS]
-        rows, classes, scores = rows[best], classes[best], scores[best]
-    boxes = to_xyxy(real(outputs[0].reshape(-1, 4)[rows], box_info), spec.task.box_format)
-    require_finite(boxes, box_info)
-    kept = suppress(boxes, scores, classes, spec.task.iou_threshold, spec.task.max_items)
-    return Candidates(classes[kept].astype(np.int64), scores[kept], boxes[kept])
-
-
-def _stored_threshold(threshold: float, info: TensorSpec) -> npt.NDArray[np.float32] | int:
-    """Return the smallest stored value whose real value reaches ``threshold``.
-
-    The tolerance of 1e-6 steps lets a threshold that lies on a step in (0.5 with scale 1/256).
-    """
-    if not info.quantised:
-        return np.array(threshold, np.float32)
-    return math.ceil(threshold / info.scale + info.zero_point - 1e-6)
+        require_finite(stored, info)
+    if task.score_activation is ScoreActivation.SOFTMAX:
+        stored, info = softmax(real(stored, info)), TensorSpec(info.name, info.shape, "float32")
+    least = activated_threshold(task.score_threshold, task.score_activation)
+    rows, classes = np.divmod(reaching(least, stored.reshape(-1), info), stored.shape[1])
+    if first:
+        real_ones = classes >= first
+        rows, classes = rows[real_ones], classes[real_ones]
+    scores = real(stored[rows, classes], info)
+    if task.score_activation is ScoreActivation.SIGMOID:
+        scores = sigmoid(scores)
+    best = the_best(scores)
+    return rows[best], classes[best].astype(np.int64) - first, scores[best]

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from device_runtime.contract.model import ModelSpec, TensorSpec
-from device_runtime.contract.prediction import Item
+from device_runtime.contract.prediction import POSE_LABEL, Item
 from device_runtime.errors import ModelError
 from device_runtime.vision.frame import Tensor
-from device_runtime.vision.placement import Boxes, Mask, Placement
+from device_runtime.vision.placement import Boxes, Mask, Placement, Points
 
 Scores = npt.NDArray[np.float32]
 Classes = npt.NDArray[np.int64]
@@ -23,12 +23,14 @@ class Candidates:
     """What a decoder found, by falling score.
 
     ``classes`` (n,) int64, ``scores`` (n,) float32 0–1, ``boxes`` (n, 4) float32 x1 y1 x2 y2 as fractions (0–1) of the
-    model's input, or None for a task without boxes.
+    model's input, or None for a task without boxes. ``points`` (n, k, 3) float32 x y score in the same fractions are
+    those of poses, in the order of the model's labels, or None; a pose is of ``POSE_LABEL``, its class is 0.
     """
 
     classes: Classes
     scores: Scores
     boxes: Boxes | None = None
+    points: Points | None = None
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -36,14 +38,26 @@ class Candidates:
             raise ValueError(f"scores: expected ({count},), got {self.scores.shape}")
         if self.boxes is not None and self.boxes.shape != (count, 4):
             raise ValueError(f"boxes: expected ({count}, 4), got {self.boxes.shape}")
+        if self.points is not None and (self.points.ndim, len(self.points), self.points.shape[-1]) != (3, count, 3):
+            raise ValueError(f"points: expected ({count}, k, 3), got {self.points.shape}")
 
     def items(self, spec: ModelSpec, placement: Placement) -> tuple[Item, ...]:
-        """Return the same with names, and with boxes in frame pixels."""
-        boxes = None if self.boxes is None else placement.boxes_to_frame(self.boxes, spec.image_prep).tolist()
-        pairs = zip(self.classes.tolist(), self.scores.tolist(), strict=True)
+        """Return the same with names, and with boxes and points in frame pixels."""
+        if not len(self.classes):
+            return ()
+        pairs = list(zip(self.classes.tolist(), self.scores.tolist(), strict=True))
+        nothing = [None] * len(pairs)
+        boxes = nothing if self.boxes is None else placement.boxes_to_frame(self.boxes, spec.image_prep).tolist()
+        points = nothing if self.points is None else placement.points_to_frame(self.points, spec.image_prep).tolist()
         return tuple(
-            Item(index, spec.label_of(index), score, None if boxes is None else tuple(boxes[row]))
-            for row, (index, score) in enumerate(pairs)
+            Item(
+                index,
+                spec.label_of(index) if pose is None else POSE_LABEL,
+                score,
+                None if box is None else tuple(box),
+                None if pose is None else tuple(tuple(point) for point in pose),
+            )
+            for (index, score), box, pose in zip(pairs, boxes, points, strict=True)
         )
 
 

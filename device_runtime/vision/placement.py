@@ -58,9 +58,10 @@ class Placement:
         Returns:
             (n, 4) float32 x1 y1 x2 y2 in frame px, clipped to the frame.
         """
-        factor, offset, limit = (np.tile(values, 2) for values in self._mapping(prep))
-        mapped: Boxes = np.clip(boxes.astype(np.float32) * factor + offset, np.float32(0), limit)
-        return mapped
+        factor, offset, limit = self._mapping(prep)
+        corners = boxes.astype(np.float32).reshape(-1, 2, 2) * factor + offset
+        np.clip(corners, np.float32(0), limit, out=corners)
+        return corners.reshape(-1, 4)
 
     def points_to_frame(self, points: Points, prep: ImagePrep) -> Points:
         """Map the points of poses from the input to the frame.
@@ -92,9 +93,9 @@ class Placement:
 
         Nothing is clipped: a box outside the crop lies outside 0–1.
         """
-        factor, offset = (np.tile(values, 2) for values in self._mapping(prep)[:2])
-        mapped: Boxes = (boxes.astype(np.float32) - offset) / factor
-        return mapped
+        factor, offset, _ = self._mapping(prep)
+        corners: Boxes = (boxes.astype(np.float32).reshape(-1, 2, 2) - offset) / factor
+        return corners.reshape(-1, 4)
 
     def seen_cells(self, shape: tuple[int, ...], prep: ImagePrep) -> tuple[slice, slice]:
         """Return the rows and columns of a mask that are not all padding.

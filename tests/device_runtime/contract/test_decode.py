@@ -13,10 +13,12 @@ from device_runtime.contract.decode import decode, dumps, encode, loads
 from device_runtime.contract.model import (
     TASK_DECODERS,
     BoxFormat,
+    BoxUnit,
     Colour,
     ImagePrep,
     ModelSpec,
     Resize,
+    SsdAnchors,
     TaskSpec,
     TensorSpec,
 )
@@ -51,18 +53,23 @@ def model_specs(draw):
     classes = draw(st.integers(1, 8))
     labels = tuple(draw(st.lists(st.text(max_size=9), min_size=classes, max_size=classes)))
     shape = (1, 3) if prep is None else (1, prep.height, prep.width, prep.channels)
+    decoder = draw(st.sampled_from(TASK_DECODERS[task]))
+    output = (1, 1, classes, 3) if decoder == "movenet" else (1, classes)
+    labels = () if task == "pose" and decoder != "movenet" else labels
     image = TensorSpec("in", shape, "int8", draw(st.floats(0, 10, width=32)), draw(st.integers(-128, 127)))
     return ModelSpec(
         draw(st.text(max_size=20)),
         TaskSpec(
             task,
-            draw(st.sampled_from(TASK_DECODERS[task])),
+            decoder,
             0.0 if task in ("segmentation", "regression") else draw(st.floats(0, 1)),
             box_format=draw(st.sampled_from(list(BoxFormat))),
+            box_unit=draw(st.sampled_from(list(BoxUnit))),
+            anchors=SsdAnchors(draw(st.sampled_from([(8,), (16, 32)])), 0.1) if decoder == "ssd" else None,
         ),
         prep,
         (image,) if prep else (image,) * draw(st.integers(1, 3)),
-        (TensorSpec("out", (1, classes), "float32"),),
+        (TensorSpec("out", output, "float32"),),
         labels,
     )
 
