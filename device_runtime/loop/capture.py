@@ -13,7 +13,7 @@ from device_runtime.contract.events import Events, Notice
 from device_runtime.errors import CameraError, EdgeError
 from device_runtime.loop.handover import Handover
 from device_runtime.telemetry import Telemetry
-from device_runtime.vision.raw import DamagedFrameError
+from device_runtime.vision.raw import AnyFrame, DamagedFrameError
 from device_runtime.vision.staging import Item, Stage
 
 FIRST_PAUSE_S = 0.5
@@ -152,7 +152,7 @@ class _Reader(threading.Thread):
     def run(self) -> None:
         self._capture.run_reader(self)
 
-    def read(self) -> Item | None:
+    def read(self) -> AnyFrame | None:
         """Read a frame, and let it be known how long that takes."""
         self.waiting_since = time.monotonic()
         try:

@@ -74,14 +74,18 @@ class Delivery(threading.Thread):
             self._closed = True
             self._changed.notify_all()
 
+    def close(self) -> None:
+        """Say that nothing follows what is there: nobody waits for the result of a frame that has none."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
     def finish(self, *, failed: bool, hurry: bool) -> None:
         """Deliver what is there, close the sinks, and raise what went wrong in them.
 
         With ``hurry`` nobody waits long: not for a slow sink either that nothing is to be lost of.
         """
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self.close()
         self.join(_CLOSE_S if hurry else None)
         for outlet in self._outlets:
             outlet.finish(failed=failed or self.failure is not None, hurry=hurry)

@@ -18,7 +18,7 @@ Predict = Callable[[Item], Prediction]
 """Runs a model on one frame; one thread calls it."""
 
 _PATIENCE = 3
-"""Frames that had to wait or were dropped before another worker is started: one alone is a hiccup."""
+"""Frames of a live camera that were dropped before another worker is started: one alone is a hiccup."""
 
 
 class Workers:
@@ -53,7 +53,8 @@ class Workers:
 
     def grow(self, make: Callable[[], Predict], most: int) -> None:
         """Start another worker when frames wait for one and there are less than ``most``; its model is loaded there."""
-        if self._starting or len(self._threads) >= most or self._frames.contended - self._contended < _PATIENCE:
+        waited = self._frames.contended - self._contended
+        if self._starting or len(self._threads) >= most or waited < (_PATIENCE if self._live else 1):
             return
         self._starting = True
         self._start(make)
@@ -122,9 +123,6 @@ class Workers:
                 self._telemetry.damaged(str(error))
                 self._delivery.put(number, None)
                 continue
-            except BaseException:
-                self._delivery.put(number, None)
-                raise
             if not self._delivery.put(number, (frame_of(item), prediction)):
                 self._frames.close()
                 return

@@ -10,7 +10,6 @@ import pytest
 
 from device_runtime.contract.prediction import Prediction
 from device_runtime.errors import CameraError, EdgeError, ModelError
-from device_runtime.loop.handover import Handover
 from device_runtime.loop.run import Limits, LoopSetup, run_loop
 from tests.support.video import HangingCamera, ListSink, ScriptedCamera
 
@@ -134,27 +133,6 @@ def test_an_interruption_is_a_normal_end_with_everything_delivered(number):
 
 def test_an_empty_source_is_no_error():
     assert run_loop(ScriptedCamera([]), predict, []).frames == 0
-
-
-def test_nobody_waits_for_the_other_side_after_the_end():
-    handover = Handover(1, newest_wins=False)
-    assert handover.put(1)
-    waiting = threading.Thread(target=handover.put, args=(2,))
-    waiting.start()
-    handover.close()
-    waiting.join(5)
-    assert not waiting.is_alive()
-    assert handover.take() == 1  # what was handed over is not lost
-    assert handover.take() is None
-    assert not handover.put(3)
-
-
-def test_the_oldest_of_a_full_queue_is_dropped_and_the_order_kept():
-    handover = Handover(3, newest_wins=True)
-    assert all(handover.put(item) for item in range(5))
-    handover.close()
-    assert [handover.take() for _ in range(4)] == [2, 3, 4, None]
-    assert handover.dropped == 2
 
 
 def test_runs_leave_no_thread_behind():
