@@ -40,9 +40,10 @@ class Item:
 class RuleEvent:
     """A rule began to hold, or ceased to.
 
-    ``id`` is the same for an event's begin and end, and different from all others of this board. ``at`` is UTC
-    (ISO 8601). ``dwell_s`` is how long it has held, from the first frame in which it did. ``item`` is what fulfilled
-    the rule: at the beginning, or as it was last seen.
+    ``id`` is the same for an event's begin and end, and different from all others of this board. ``at`` (UTC,
+    ISO 8601) and ``frame_index`` are of the frame with which it began, or of the last one in which it held.
+    ``dwell_s`` is how long it has held, from the first frame in which it did. ``item`` is what fulfilled the rule: at
+    the beginning, or as it was last seen.
     """
 
     id: str

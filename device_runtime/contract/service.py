@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import Literal, Optional
+from urllib.parse import urlsplit
+
+from device_runtime.errors import UsageError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_MOST_CORNERS = 256
+_LONGEST_TOPIC = 200
 
 
 @dataclass(frozen=True)
@@ -20,8 +26,8 @@ class Region:
     size: Optional[tuple[int, int]] = None
 
     def __post_init__(self) -> None:
-        if len(self.points) < 3:
-            raise ValueError(f"points: expected 3 corners or more, got {len(self.points)}")
+        if not 3 <= len(self.points) <= _MOST_CORNERS:
+            raise ValueError(f"points: expected 3–{_MOST_CORNERS} corners, got {len(self.points)}")
         if self.size is not None and min(self.size) < 1:
             raise ValueError(f"size: expected a width and a height of 1 px or more, got {list(self.size)}")
         width, height = self.size or (1, 1)
@@ -44,9 +50,9 @@ class Rule:
     """What turns predictions into an event.
 
     It holds while an item has one of ``labels`` (none: any), a score of ``score`` or more, and its ``anchor`` (the
-    centre of its box, or the middle of the box's lower side) in ``region`` (none: anywhere); the event begins once it
-    has held for ``dwell_s``. With tracking each object has its own dwell time. After an event's end the rule rests for
-    ``pause_s``.
+    centre of its box, or the middle of the box's lower side) in ``region`` (none: anywhere); ``area`` is the least
+    share of the frame (0–1) of a segmented class. The event begins once it has held for ``dwell_s``. With tracking each
+    object has its own dwell time, otherwise each class. After an event's end no other begins for ``pause_s``.
     """
 
     name: str
@@ -54,13 +60,15 @@ class Rule:
     score: float = 0.0
     region: Optional[str] = None
     anchor: Literal["center", "bottom"] = "center"
+    area: float = 0.0
     dwell_s: float = 0.0
     pause_s: float = 0.0
 
     def __post_init__(self) -> None:
         _check_name("name", self.name)
-        if not 0 <= self.score <= 1:
-            raise ValueError(f"score: expected 0–1, got {self.score:g}")
+        for name in ("score", "area"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected 0–1, got {getattr(self, name):g}")
         for name in ("dwell_s", "pause_s"):
             if not 0 <= getattr(self, name) <= 86400:
                 raise ValueError(f"{name}: expected 0–86400 s, got {getattr(self, name):g}")
@@ -103,28 +111,42 @@ class JsonLinesSpec:
     budget_mb: int = 50
 
     def __post_init__(self) -> None:
+        _check_path("path", self.path)
         _check_budget(self.budget_mb)
 
 
 @dataclass(frozen=True)
 class MqttSpec:
-    """An MQTT broker, told of events, or of every prediction. ``password_file`` holds the password."""
+    """An MQTT broker: events go to ``topic``/events, and with ``what = "predictions"`` predictions to its own topic.
+
+    ``topic``/status says ``online`` or ``offline``. ``port`` is 1883 by default, with ``tls`` 8883. ``password_file``
+    holds the password, ``ca_file`` the certificates to trust in place of the system's. ``qos`` is that of events:
+    1 delivers them once or more, 0 at most once; predictions have 0.
+    """
 
     host: str
     topic: str
-    port: int = 1883
+    port: Optional[int] = None
     what: Literal["events", "predictions"] = "events"
     username: Optional[str] = None
     password_file: Optional[str] = None
     tls: bool = False
     ca_file: Optional[str] = None
-    qos: Literal["0", "1"] = "0"
+    qos: Literal["0", "1"] = "1"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.port <= 65535:
+        if not self.host or any(letter.isspace() or letter in "/@" for letter in self.host):
+            raise ValueError(f"host: expected a name or an address, got {self.host!r}")
+        if self.port is not None and not 1 <= self.port <= 65535:
             raise ValueError(f"port: expected 1–65535, got {self.port}")
-        if not self.topic or any(letter in self.topic for letter in "+#\0"):
-            raise ValueError(f"topic: expected a topic without wildcards, got {self.topic!r}")
+        if not 1 <= len(self.topic) <= _LONGEST_TOPIC or any(letter in self.topic for letter in "+#\0"):
+            raise ValueError(f"topic: expected 1–{_LONGEST_TOPIC} letters without wildcards, got {self.topic!r}")
+        if self.topic.startswith("$") or self.topic.endswith("/"):
+            raise ValueError(f"topic: expected no $ at its beginning and no / at its end, got {self.topic!r}")
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file: expected a username beside it")
+        if self.ca_file is not None and not self.tls:
+            raise ValueError("ca_file: expected tls = true beside it")
 
 
 @dataclass(frozen=True)
@@ -137,8 +159,7 @@ class WebhookSpec:
     timeout_s: float = 5.0
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
-            raise ValueError(f"url: expected http://… or https://…, got {self.url!r}")
+        _check_url(self.url)
         if not 0 < self.timeout_s <= 60:
             raise ValueError(f"timeout_s: expected more than 0 and at most 60 s, got {self.timeout_s:g}")
 
@@ -151,6 +172,7 @@ class SnapshotSpec:
     budget_mb: int = 200
 
     def __post_init__(self) -> None:
+        _check_path("folder", self.folder)
         _check_budget(self.budget_mb)
 
 
@@ -164,6 +186,7 @@ class ClipSpec:
     budget_mb: int = 1000
 
     def __post_init__(self) -> None:
+        _check_path("folder", self.folder)
         _check_budget(self.budget_mb)
         for name, largest in (("before_s", 30), ("after_s", 300)):
             if not 0 <= getattr(self, name) <= largest:
@@ -175,7 +198,8 @@ class ServiceSpec:
     """How the application runs on the board.
 
     ``workers`` run frames at the same time, each with ``threads`` of its own; 0 is as many as the cores are good for.
-    ``fps`` and ``format`` (as ``MJPG``) are asked of a V4L2 camera, ``size`` (width, height) of any camera.
+    ``fps`` and ``format`` (as ``MJPG``) are asked of a V4L2 camera, ``size`` (width, height) of any camera. With
+    ``tracking`` an object is new from a score of ``track_score`` on.
     """
 
     source: str = "v4l2:0"
@@ -186,6 +210,7 @@ class ServiceSpec:
     fps: Optional[float] = None
     format: Optional[str] = None
     tracking: bool = False
+    track_score: float = 0.5
     regions: dict[str, Region] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     page: Optional[PageSpec] = None
@@ -202,21 +227,58 @@ class ServiceSpec:
             raise ValueError(f"size: expected a width and a height of 1 px or more, got {list(self.size)}")
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise ValueError(f"fps: expected more than 0 and at most 1000, got {self.fps:g}")
+        if not 0 <= self.track_score <= 1:
+            raise ValueError(f"track_score: expected 0–1, got {self.track_score:g}")
         for name in self.regions:
             _check_name("regions", name)
-        seen = set()
+        seen: set[str] = set()
         for rule in self.rules:
             if rule.name in seen:
                 raise ValueError(f'rules: two are named "{rule.name}"')
             seen.add(rule.name)
             if rule.region is not None and rule.region not in self.regions:
-                known = ", ".join(sorted(self.regions)) or "none"
-                raise ValueError(f'rule "{rule.name}": expected one of the regions ({known}), got "{rule.region}"')
+                known = ", ".join(sorted(self.regions)) or "there is none"
+                raise ValueError(
+                    f'rule "{rule.name}": expected a region of [service.regions] ({known}), got "{rule.region}"'
+                )
+
+
+def parse_page(text: str, page: Optional[PageSpec] = None) -> PageSpec:
+    """Return ``page``, or the default, with the address that ``[HOST:]PORT`` says.
+
+    Raises:
+        UsageError: it says no address.
+    """
+    host, _, port = text.rpartition(":")
+    page = page or PageSpec()
+    if not port.isdecimal() or int(port) > 65535:
+        raise UsageError(f"page: expected PORT or HOST:PORT, got {text!r}", hint="--page 8080")
+    return replace(page, host=host.strip("[]") or page.host, port=int(port))
 
 
 def _check_name(where: str, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise ValueError(f"{where}: expected letters, digits, '.', '_', '-', at most 64, got {name!r}")
+
+
+def _check_path(where: str, path: str) -> None:
+    parts = PurePosixPath(path).parts
+    if not path or "\0" in path or ".." in parts:
+        raise ValueError(f"{where}: expected a path without .., got {path!r}")
+
+
+def _check_url(url: str) -> None:
+    """Raise ValueError for what is no URL; one that holds a password is not shown."""
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits or not url.isascii() or not url.isprintable() or " " in url:
+        shown = url.rpartition("@")[2]
+        raise ValueError(f"url: expected http://… or https://… in ASCII, got {shown!r}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("url: expected no user and password in it; put a token into a file: token_file")
 
 
 def _check_budget(budget_mb: int) -> None:
