@@ -36,7 +36,7 @@ KIND_OF_TASK = {
     "segmentation": LabelKind.MASKS,
     "regression": LabelKind.VALUES,
 }
-"""The labels that each task is measured by."""
+"""The labels that each task is measured by; there are none for poses."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,12 @@ def _numbers(cells: list[str], expected: str) -> list[float]:
 
 def require_kind(dataset: Dataset, task: TaskSpec) -> None:
     """Raise UsageError when a data set's labels are not what a task is measured by."""
-    wanted = KIND_OF_TASK[task.name]
+    wanted = KIND_OF_TASK.get(task.name)
+    if wanted is None:
+        raise UsageError(
+            f"{dataset.path}: there are no labels that a {task.name} model is measured by",
+            hint="hold it against another model: edgekit compare MODEL OTHER PICTURES",
+        )
     if dataset.kind is not wanted:
         raise UsageError(
             f"{dataset.path}: a {task.name} model needs labels that are {wanted.name.lower()}, got "

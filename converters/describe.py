@@ -28,6 +28,7 @@ _MOVING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CONCATENATION", "RESIZE_BILINEA
 _PASSING = (*_MOVING, "DEQUANTIZE", "QUANTIZE", "CAST")
 _LINEAR = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MEAN", "AVERAGE_POOL_2D", "BATCH_MATMUL", "MUL")
 _DEFAULT_MAX_DETECTIONS = 10
+_LARGEST_STORED = {"uint8": 255, "int8": 127, "int16": 32767}
 
 
 def spec_beside(path: Path) -> Path:
@@ -202,7 +203,7 @@ def _from_model(path: Path, info: TfliteInfo, prep: PrepOptions, task: TaskOptio
     plan = _plan(info, outputs, task, metadata, where)
     if plan.order != tuple(range(len(outputs))):
         raise ModelError(
-            f"{where}: expected boxes as its first output and scores as its second, got them the other way round",
+            f"{where}: expected {_in_order(plan.task)}, got them the other way round",
             hint="export the model with its outputs in this order",
         )
     shapes = [tensor.shape for tensor in outputs]
@@ -211,6 +212,11 @@ def _from_model(path: Path, info: TfliteInfo, prep: PrepOptions, task: TaskOptio
         return ModelSpec(path.stem, plan.task, ready, inputs, outputs, names)
     except ValueError as error:
         raise ModelError(f"{where}: {error}") from error
+
+
+def _in_order(task: TaskSpec) -> str:
+    first, second = ("heat maps", "offsets") if task.name == "pose" else ("boxes", "scores")
+    return f"{first} as its first output and {second} as its second"
 
 
 def _no_picture(where: str) -> UsageError:
@@ -320,13 +326,20 @@ def _stated_task(info: TfliteInfo, metadata: ModelMetadata | None, options: Task
 def _facts(info: TfliteInfo, outputs: tuple[TensorSpec, ...]) -> list[OutputFacts]:
     indices = info.main.outputs
     return [
-        OutputFacts(tensor.name, tensor.shape, _activation(info, index), _whole(tensor))
+        OutputFacts(tensor.name, tensor.shape, _activation(info, index), _whole(tensor), _largest(tensor))
         for tensor, index in zip(outputs, indices, strict=True)
     ]
 
 
 def _whole(tensor: TensorSpec) -> bool:
     return "int" in tensor.dtype and not tensor.quantised
+
+
+def _largest(tensor: TensorSpec) -> float | None:
+    """Return the largest value that a quantised tensor can hold, else None."""
+    if not tensor.quantised or tensor.dtype not in _LARGEST_STORED:
+        return None
+    return tensor.scale * (_LARGEST_STORED[tensor.dtype] - tensor.zero_point)
 
 
 def _activation(info: TfliteInfo, tensor: int) -> Activation:

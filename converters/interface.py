@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from converters.recipe import QuantRecipe
-from device_runtime.contract.model import BoxFormat, Colour, Interpolation, ModelSpec, Resize
+from device_runtime.contract.model import (
+    BoxFormat,
+    BoxUnit,
+    Colour,
+    Interpolation,
+    ModelSpec,
+    Resize,
+    ScoreActivation,
+    SsdAnchors,
+)
 
 METRICS = ("top1", "map", "miou", "agreement")
 """What a search may hold its budget against, each 0–1."""
@@ -40,6 +49,10 @@ class TaskOptions:
     iou_threshold: float | None = None
     box_format: BoxFormat | None = None
     label_offset: int | None = None
+    box_unit: BoxUnit | None = None
+    score_activation: ScoreActivation | None = None
+    background: bool | None = None
+    anchors: SsdAnchors | None = None
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,15 @@ import numpy.typing as npt
 
 from converters.parity.metrics import Integers, mean_iou, overlap
 from device_runtime.contract.model import ModelSpec, TensorSpec
+from device_runtime.contract.prediction import POSE_LABEL
 from device_runtime.tasks.boxes import iou
 from device_runtime.tasks.interface import Candidates, ClassMap, Found, Values
+from device_runtime.tasks.pose import SEEN
 from device_runtime.tasks.registry import decoder_of
 from device_runtime.vision.frame import Tensor
 
 _SAME_BOX_IOU = 0.5
+_SAME_POINT = 0.1
 SAME_VALUE = 0.05
 """Share of a value's spread over the samples by which two models may differ and still agree."""
 
@@ -59,6 +62,8 @@ def judge_of(spec: ModelSpec, source: Sequence[Tensor]) -> Judge:
     reader = Reader(spec)
     if spec.task.name == "detection":
         return _Objects(reader)
+    if spec.task.name == "pose":
+        return _Poses(reader)
     if spec.task.name == "segmentation":
         return _Maps(reader)
     if spec.task.name == "regression":
@@ -144,6 +149,35 @@ class _Objects:
     def _words(self, found: Candidates) -> str:
         more = len(found.classes) - _TOLD
         return self._reader.named(found, _TOLD) + (f" and {more} more" if more > 0 else "")
+
+
+class _Poses:
+    """The F1 of the seen points over all samples; see ``same_points``. Finding nothing is agreeing."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._same = self._all = 0
+
+    def add(self, source: Sequence[Real], converted: Sequence[Real]) -> Verdict:
+        one, two = self._reader.candidates(source), self._reader.candidates(converted)
+        self._same += same_points(one, two)
+        self._all += seen_points(one) + seen_points(two)
+        return Verdict(self._words(one), self._words(two))
+
+    @property
+    def agreement(self) -> float:
+        return 2.0 * self._same / self._all if self._all else 1.0
+
+    def _words(self, found: Candidates) -> str:
+        """Return each pose's score and how many of its points are seen."""
+        if found.points is None:
+            return _listed(())
+        more = len(found.scores) - _TOLD
+        counts = np.count_nonzero(found.points[:_TOLD, :, 2] >= SEEN, axis=1).tolist()
+        told = _listed(
+            f"{POSE_LABEL} {score:.2f}, {count} points" for score, count in zip(found.scores, counts, strict=False)
+        )
+        return told + (f" and {more} more" if more > 0 else "")
 
 
 class _Maps:
@@ -237,6 +271,32 @@ def same_objects(one: Candidates, two: Candidates) -> int:
         if len(overlaps) and overlaps.max() >= _SAME_BOX_IOU:
             free[int(overlaps.argmax())] = False
             same += 1
+    return same
+
+
+def seen_points(found: Candidates) -> int:
+    """Count the points that are seen, over all poses."""
+    return 0 if found.points is None else int(np.count_nonzero(found.points[..., 2] >= SEEN))
+
+
+def same_points(one: Candidates, two: Candidates) -> int:
+    """Count points that both models see in the same place.
+
+    The same is nearer than 0.1 of the longer side of the first model's box: PCK (Yang and Ramanan 2013, section 8.1,
+    with their alpha of 0.1). Each pose is matched once, the surest first, with the one that shares most points.
+    """
+    if one.points is None or two.points is None or one.boxes is None:
+        return 0
+    free = np.ones(len(two.points), bool)
+    same = 0
+    for box, pose in zip(one.boxes, one.points, strict=True):
+        reach = _SAME_POINT * max(float(box[2] - box[0]), float(box[3] - box[1]))
+        apart = np.linalg.norm(two.points[..., :2] - pose[:, :2], axis=-1)
+        both = (two.points[..., 2] >= SEEN) & (pose[:, 2] >= SEEN)
+        shared = np.where(free, np.count_nonzero(both & (apart <= reach), axis=1), 0)
+        if len(shared) and shared.max():
+            free[int(shared.argmax())] = False
+            same += int(shared.max())
     return same
 
 

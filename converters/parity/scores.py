@@ -15,6 +15,8 @@ from converters.parity.agreement import (
     best_class,
     map_agreement,
     same_objects,
+    same_points,
+    seen_points,
     spreads_of,
     value_error,
 )
@@ -115,6 +117,8 @@ class Scorer:
         task = self._reader.spec.task.name
         if task == "detection":
             return self._objects(outputs)
+        if task == "pose":
+            return self._poses(outputs)
         if task == "segmentation":
             return self._maps(outputs)
         if task == "regression":
@@ -133,6 +137,12 @@ class Scorer:
         pairs = list(zip(self._candidates(self._source), found, strict=True))
         same = np.array([2 * same_objects(one, two) for one, two in pairs])
         all_ = np.array([len(one.classes) + len(two.classes) for one, two in pairs])
+        return Measured(len(pairs), lambda rows: _ratio(same[rows].sum(), all_[rows].sum()))
+
+    def _poses(self, outputs: Outputs) -> Measured:
+        pairs = list(zip(self._candidates(self._source), self._candidates(outputs), strict=True))
+        same = np.array([2 * same_points(one, two) for one, two in pairs])
+        all_ = np.array([seen_points(one) + seen_points(two) for one, two in pairs])
         return Measured(len(pairs), lambda rows: _ratio(same[rows].sum(), all_[rows].sum()))
 
     def _maps(self, outputs: Outputs) -> Measured:

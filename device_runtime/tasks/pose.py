@@ -88,7 +88,8 @@ def box_around(points: Points) -> Boxes:
     seen = seen | ~seen.any(axis=1, keepdims=True)
     low = np.where(seen, points[..., :2], np.inf).min(axis=1)
     high = np.where(seen, points[..., :2], -np.inf).max(axis=1)
-    return np.concatenate([low, high], axis=1).astype(np.float32)
+    boxes: Boxes = np.concatenate([low, high], axis=1).astype(np.float32)
+    return boxes
 
 
 def _one_pose(points: Points, spec: ModelSpec) -> Candidates:

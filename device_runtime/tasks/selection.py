@@ -93,7 +93,8 @@ def sigmoid(values: Tensor) -> Scores:
 def softmax(values: Tensor) -> Scores:
     """Return the softmax over the last axis as float32, shifted by the maximum so that nothing overflows."""
     powers = np.exp(values - values.max(axis=-1, keepdims=True))
-    return (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
+    shares: Scores = (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return shares
 
 
 def the_best(scores: Scores) -> Rows | slice:

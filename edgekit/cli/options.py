@@ -14,7 +14,17 @@ import click
 
 from converters.interface import METRICS, OBJECTIVES, PrepOptions, TaskOptions
 from converters.normalise import FORMS, Normalisation, parse_normalise
-from device_runtime.contract.model import TASK_DECODERS, BoxFormat, Colour, Interpolation, Resize
+from device_runtime.contract.decode import decode, read_json
+from device_runtime.contract.model import (
+    TASK_DECODERS,
+    BoxFormat,
+    BoxUnit,
+    Colour,
+    Interpolation,
+    Resize,
+    ScoreActivation,
+    SsdAnchors,
+)
 from device_runtime.errors import UsageError
 
 P = ParamSpec("P")
@@ -60,6 +70,20 @@ class WorkersType(click.ParamType):  # type: ignore[type-arg]  # generic only in
 
 
 WORKERS = WorkersType()
+
+
+class AnchorsType(click.ParamType):  # type: ignore[type-arg]  # as above
+    """A JSON file that describes the anchors of an SSD head."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> SsdAnchors:
+        """Read the file. Raises BadFileError, which says what is wrong with it."""
+        del param, ctx
+        if isinstance(value, SsdAnchors):
+            return value
+        return decode(SsdAnchors, read_json(object, Path(value)), str(value), unknown="error")
+
 
 _PREP = (
     click.option(
@@ -108,6 +132,20 @@ _TASK = (
     click.option(
         "--label-offset", type=int, help="What to add to a class to get its label (1: the labels count a background)."
     ),
+    click.option(
+        "--box-unit",
+        type=click.Choice([item.value for item in BoxUnit]),
+        help="What boxes are counted in: shares of the input, or its pixels.",
+    ),
+    click.option(
+        "--score-activation",
+        type=click.Choice([item.value for item in ScoreActivation]),
+        help="What is still to be applied to scores (boxes-scores, ssd, heatmaps).  [default: none]",
+    ),
+    click.option(
+        "--background", is_flag=True, default=None, help="The first class is the background (boxes-scores, ssd)."
+    ),
+    click.option("--anchors", type=AnchorsType(), help="JSON file that describes the anchors of an ssd head."),
 )
 
 _ENGINE = (
@@ -222,9 +260,17 @@ def task_options(function: Callable[P, R]) -> Callable[..., R]:
     def command(*args: Any, **values: Any) -> R:
         name, decoder = values.pop("task_name"), values.pop("decoder")
         thresholds = (values.pop("score_threshold"), values.pop("max_items"), values.pop("iou_threshold"))
-        box_format = values.pop("box_format")
+        box_format, unit, activation = (values.pop(name) for name in ("box_format", "box_unit", "score_activation"))
         values["task"] = TaskOptions(
-            name, decoder, *thresholds, BoxFormat(box_format) if box_format else None, values.pop("label_offset")
+            name,
+            decoder,
+            *thresholds,
+            BoxFormat(box_format) if box_format else None,
+            values.pop("label_offset"),
+            BoxUnit(unit) if unit else None,
+            ScoreActivation(activation) if activation else None,
+            values.pop("background"),
+            values.pop("anchors"),
         )
         return function(*args, **values)
 

@@ -75,6 +75,8 @@ def command(
         answer(str(path))
         for item in prediction.items:
             answer(f"  {_line(item)}")
+            for index, (x, y, score) in enumerate(item.points or ()):
+                answer(f"    {score:6.1%}  {located.spec.label_of(index)}  at {x:.0f}, {y:.0f}")
         if not prediction.items:
             answer("  nothing found")
 

@@ -25,7 +25,7 @@ from device_runtime.vision.picture import list_pictures, read_picture
 from edgekit.evaluating.evaluate import evaluate
 
 _DIFFERENCES = 5
-_NAMING = ("classification", "detection")
+_NAMING = ("classification", "detection", "pose")
 """Tasks whose answers are names with scores."""
 
 _SCORE = re.compile(r" \d\.\d\d")
@@ -170,7 +170,7 @@ def _incomparable(one: ModelSpec, two: ModelSpec) -> str:
         return f"one has outputs {shapes[0]}, the other {shapes[1]}"
     if one.labels != two.labels or one.task.label_offset != two.task.label_offset:
         return "their labels differ"
-    if one.task.name in ("detection", "segmentation") and one.image_prep.resize is not two.image_prep.resize:
+    if one.task.name in ("detection", "pose", "segmentation") and one.image_prep.resize is not two.image_prep.resize:
         return f"one takes pictures by {one.image_prep.resize.value}, the other by {two.image_prep.resize.value}"
     return ""
 

@@ -239,7 +239,8 @@ def _candidates(answer: Answer) -> Candidates:
 
 
 def _class_count(spec: ModelSpec, pictures: list[DetectedPicture]) -> int:
-    if spec.task.decoder == "boxes-scores":
-        return spec.outputs[1].shape[-1]
+    known = spec.task.label_count([tensor.shape for tensor in spec.outputs])
+    if known is not None:
+        return known - spec.task.label_offset
     highest = [int(each.max()) for picture in pictures for each in (picture.classes, picture.true_classes) if len(each)]
     return max([len(spec.labels) - 1, *highest]) + 1
