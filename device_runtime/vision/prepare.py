@@ -109,13 +109,18 @@ class Preparer:
             convert(self._resize(source, placement, None), colour, self.prep.colour, out)
 
     def _reduction(self, placement: Placement) -> int:
-        """Return by how much a JPEG may be reduced: never below the input's size, and not where pixels are picked."""
+        """Return by how much a JPEG may be reduced: not below the input's size, and not where pixels are picked.
+
+        Nor by what does not divide the frame: the last pixels of the reduced picture would lie outside it.
+        """
         if self.prep.interpolation is Interpolation.NEAREST:
             return 1
         fits = (
             by
             for by in REDUCTIONS
-            if placement.crop_width >= by * placement.width and placement.crop_height >= by * placement.height
+            if placement.frame_width % by == placement.frame_height % by == 0
+            and placement.crop_width >= by * placement.width
+            and placement.crop_height >= by * placement.height
         )
         return next(fits, 1)
 

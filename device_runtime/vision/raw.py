@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import threading
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _START, _END = b"\xff\xd8", b"\xff\xd9"
 _SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN = 0xDA
 _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+_PADDING_STEP = 4096
 
 
 class DamagedFrameError(CameraError):
@@ -160,6 +162,47 @@ class RawFrame:
 AnyFrame = Frame | RawFrame
 
 
+def restamp(frame: AnyFrame, *, index: int | None = None, captured_ns: int | None = None) -> AnyFrame:
+    """Return the same picture with another number, or another time of capture; the pixels are shared."""
+    changes = {"index": index, "captured_ns": captured_ns}
+    given = {name: value for name, value in changes.items() if value is not None}
+    if isinstance(frame, RawFrame):
+        capture = dataclasses.replace(frame.capture, **given)
+        return RawFrame(frame.data, frame.encoding, (frame.width, frame.height), capture)
+    return dataclasses.replace(frame, **given)  # type: ignore[arg-type]  # the fields of these names are whole numbers
+
+
+def jpeg_frame(packet: Pixels, capture: Capture) -> RawFrame:
+    """Wrap what an MJPEG camera or stream sent: (n,) uint8, a JPEG that zero bytes may follow.
+
+    Raises:
+        DamagedFrameError: it does not begin as a JPEG does.
+    """
+    data = _without_padding(packet)
+    size = jpeg_size(data.data)
+    if size is None:
+        start = data[:4].tobytes().hex(" ") or "nothing"
+        raise DamagedFrameError(
+            f"{capture.source}: frame {capture.index}: expected a JPEG, got {data.size} bytes that begin with {start}"
+        )
+    return RawFrame(data, Encoding.JPEG, size, capture)
+
+
+def _without_padding(packet: Pixels) -> Pixels:
+    """Cut off the zero bytes with which some drivers fill their buffer up; nothing is copied."""
+    if packet.size == 0 or packet[-1] != 0:
+        return packet
+    used = packet.size
+    # In steps: np.flatnonzero of a whole buffer costs more than the padding is long.
+    while used:
+        block = packet[max(0, used - _PADDING_STEP) : used]
+        filled = np.flatnonzero(block)
+        if filled.size:
+            return packet[: used - block.size + int(filled[-1]) + 1]
+        used -= block.size
+    return packet[:0]
+
+
 def jpeg_size(data: bytes | memoryview) -> tuple[int, int] | None:
     """Return width and height in px from a JPEG's header, or None when there is no such header.
 
@@ -182,7 +225,10 @@ def jpeg_size(data: bytes | memoryview) -> tuple[int, int] | None:
         elif marker == _SCAN:
             return None
         else:
-            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+            length = int.from_bytes(data[at + 2 : at + 4], "big")
+            if length < 2:  # it counts itself
+                return None
+            at += 2 + length
     return None
 
 
