@@ -16,6 +16,8 @@ items = st.builds(
     st.text(max_size=30),
     st.none() | st.floats(0, 1),
     st.none() | st.tuples(numbers, numbers, numbers, numbers),
+    st.none() | st.lists(st.tuples(numbers, numbers, st.floats(0, 1)), max_size=18).map(tuple),
+    st.none() | st.integers(1, 10**6),
     st.none() | st.floats(0, 1),
     st.none() | st.floats(allow_nan=False),
 )
