@@ -143,7 +143,7 @@ class RawFrame:
             DamagedFrameError: it cannot be decoded, or its end is missing.
         """
         # libjpeg makes up what is missing at the end, and only warns on stderr.
-        if self.data[-2:].tobytes() != _END and _END not in self.data[-1024:].tobytes():
+        if is_cut(self.data):
             raise self._damaged("its end is missing")
         pixels = cv2.imdecode(self.data, _REDUCED[by] | cv2.IMREAD_IGNORE_ORIENTATION)
         if pixels is None:
@@ -164,12 +164,12 @@ AnyFrame = Frame | RawFrame
 
 def restamp(frame: AnyFrame, *, index: int | None = None, captured_ns: int | None = None) -> AnyFrame:
     """Return the same picture with another number, or another time of capture; the pixels are shared."""
-    changes = {"index": index, "captured_ns": captured_ns}
-    given = {name: value for name, value in changes.items() if value is not None}
+    index = frame.index if index is None else index
+    captured_ns = frame.captured_ns if captured_ns is None else captured_ns
     if isinstance(frame, RawFrame):
-        capture = dataclasses.replace(frame.capture, **given)
+        capture = dataclasses.replace(frame.capture, index=index, captured_ns=captured_ns)
         return RawFrame(frame.data, frame.encoding, (frame.width, frame.height), capture)
-    return dataclasses.replace(frame, **given)  # type: ignore[arg-type]  # the fields of these names are whole numbers
+    return dataclasses.replace(frame, index=index, captured_ns=captured_ns)
 
 
 def jpeg_frame(packet: Pixels, capture: Capture) -> RawFrame:
@@ -201,6 +201,11 @@ def _without_padding(packet: Pixels) -> Pixels:
             return packet[: used - block.size + int(filled[-1]) + 1]
         used -= block.size
     return packet[:0]
+
+
+def is_cut(packet: Pixels) -> bool:
+    """Tell whether the end of a JPEG is missing, (n,) uint8. Some cameras send a few more bytes behind it."""
+    return packet[-2:].tobytes() != _END and _END not in packet[-1024:].tobytes()
 
 
 def jpeg_size(data: bytes | memoryview) -> tuple[int, int] | None:
