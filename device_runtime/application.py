@@ -78,7 +78,7 @@ def run_application(application: Application, make_sinks: MakeSinks, events: Eve
         setup = LoopSetup(
             application.limits,
             workers,
-            lambda: Predictor(application.model, application.spec, service.engine, service.threads).predict,
+            lambda: Predictor(application.model, application.spec, service.engine, service.threads).infer,
             refine,
             CaptureSetup(
                 lambda: open_camera(service.source, options, events), predictor.ahead(live=camera.live, workers=workers)
@@ -87,7 +87,7 @@ def run_application(application: Application, make_sinks: MakeSinks, events: Eve
             events,
         )
         unused.pop_all()  # from here on the loop closes the camera and the sinks
-        return run_loop(camera, predictor.predict, sinks, setup)
+        return run_loop(camera, predictor.infer, sinks, setup)
 
 
 def default_workers(threads: int) -> int:

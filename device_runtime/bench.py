@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def run_bench(request: BenchRequest) -> BenchReport:
     recorder = _Recorder(predictor, started)
     capture = CaptureSetup(stage=predictor.ahead(live=camera.live, workers=1))
     setup = LoopSetup(Limits(duration_s=request.duration_s + WARMUP_S), capture=capture)
-    summary = run_loop(camera, recorder.predict, [], setup)
+    summary = run_loop(camera, recorder.infer, [], setup)
     after = read_machine()
     if summary.interrupted:
         raise Interrupted("stopped while measuring")
@@ -164,8 +164,12 @@ class _Recorder:
         """From the first counted prediction to the last."""
         return self._last - self._counted_from
 
-    def predict(self, item: Item) -> Prediction:
-        prediction = self._predictor.predict(item)
+    def infer(self, item: Item) -> Callable[[], Prediction]:
+        """Run the model; what is returned decodes and notes the timings."""
+        decode = self._predictor.infer(item)
+        return lambda: self._noted(decode())
+
+    def _noted(self, prediction: Prediction) -> Prediction:
         now = time.perf_counter()
         if self._first_at is None:
             self._first_at = now

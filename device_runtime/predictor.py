@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,32 +61,47 @@ class Predictor:
             DamagedFrameError: the camera's bytes cannot be decoded.
             ModelError: the model fails, or answers NaN or infinity.
         """
+        return self.infer(item)()
+
+    def infer(self, item: Item) -> Callable[[], Prediction]:
+        """Run the model on a frame; what is returned decodes the answer, and may be called in another thread.
+
+        Measured with MobileNetV2 on two cores: after 6.7 ms in the model, what Python needs is no longer in the caches,
+        and decoding takes 0.17 ms in place of 0.03. The model can be at the next frame meanwhile.
+
+        Raises:
+            DamagedFrameError: the camera's bytes cannot be decoded.
+            ModelError: the model fails; or when it is decoded: it answered NaN or infinity.
+        """
         started = time.perf_counter_ns()
         if isinstance(item, Staged):
-            frame, placement = item.frame, item.placement
+            frame, placement, ahead_ms = item.frame, item.placement, item.prepare_ms
             np.copyto(self.engine.input_view(), item.tensor)
             item.release()
-            prepared = time.perf_counter_ns()
-            prepare_ms = item.prepare_ms + (prepared - started) / 1e6
         else:
-            frame = item
+            frame, ahead_ms = item, 0.0
             placement = self.preparer.write(frame, self.engine.input_view())
-            prepared = time.perf_counter_ns()
-            prepare_ms = (prepared - started) / 1e6
+        prepared = time.perf_counter_ns()
         self.engine.invoke()
         invoked = time.perf_counter_ns()
-        found = self._decode(self._outputs(), self.spec)
-        items = found.items(self.spec, placement)
-        decoded = time.perf_counter_ns()
-        timings = {
-            "capture": frame.capture_ms,
-            "prepare": prepare_ms,
-            "invoke": (invoked - prepared) / 1e6,
-            "decode": (decoded - invoked) / 1e6,
-            "total": (time.monotonic_ns() - frame.captured_ns) / 1e6,
-        }
-        mask = PlacedMask(found.ids, self.spec.image_prep, placement) if isinstance(found, ClassMap) else None
-        return Prediction(frame.index, frame.captured_ns, items, timings, mask=mask)
+        outputs = self._outputs()
+        copied_ms = (time.perf_counter_ns() - invoked) / 1e6
+
+        def decode() -> Prediction:
+            started_decoding = time.perf_counter_ns()
+            found = self._decode(outputs, self.spec)
+            items = found.items(self.spec, placement)
+            timings = {
+                "capture": frame.capture_ms,
+                "prepare": ahead_ms + (prepared - started) / 1e6,
+                "invoke": (invoked - prepared) / 1e6,
+                "decode": copied_ms + (time.perf_counter_ns() - started_decoding) / 1e6,
+                "total": (time.monotonic_ns() - frame.captured_ns) / 1e6,
+            }
+            mask = PlacedMask(found.ids, self.spec.image_prep, placement) if isinstance(found, ClassMap) else None
+            return Prediction(frame.index, frame.captured_ns, items, timings, mask=mask)
+
+        return decode
 
     def ahead(self, *, live: bool, workers: int) -> Stager | None:
         """Return what prepares frames for this model while it is at the one before, or None for a live camera's.

@@ -14,7 +14,11 @@ from device_runtime.sinks.interface import Sink
 from device_runtime.telemetry import Telemetry
 from device_runtime.vision.raw import AnyFrame
 
-Result = tuple[AnyFrame, Prediction]
+Answer = Prediction | Callable[[], Prediction]
+"""A prediction, or what gives it when it is called: the decoding may be left to the delivering thread."""
+
+Result = tuple[AnyFrame, Answer]
+Delivered = tuple[AnyFrame, Prediction]
 Refine = Callable[[AnyFrame, Prediction], Prediction]
 """What is done with predictions in their order, before the sinks: tracking, rules."""
 
@@ -119,14 +123,16 @@ class Delivery(threading.Thread):
             return [result for result in found if result is not None]
 
     def _deliver(self, result: Result) -> None:
-        frame, prediction = result
+        frame, answer = result
+        prediction = answer if isinstance(answer, Prediction) else answer()
         if self._refine is not None:
             prediction = self._refine(frame, prediction)
         self.last = prediction
         self.delivered += 1
         self._telemetry.predicted(prediction)
         for outlet in self._outlets:
-            outlet.put((frame, prediction))
+            if prediction.events or not outlet.sink.events_only:
+                outlet.put((frame, prediction))
 
 
 class _Outlet:
@@ -139,13 +145,13 @@ class _Outlet:
         self._fail = fail
         self._taken = self._failed = 0
         self._error: str | None = None
-        self.queue: Handover[Result] = Handover(max(1, sink.depth), newest_wins=live or not sink.vital)
+        self.queue: Handover[Delivered] = Handover(max(1, sink.depth), newest_wins=live or not sink.vital)
         self._thread: threading.Thread | None = None
         if sink.depth:
             self._thread = threading.Thread(target=self._run, name=f"sink {sink.name}", daemon=True)
             self._thread.start()
 
-    def put(self, result: Result) -> None:
+    def put(self, result: Delivered) -> None:
         """Hand over a result: to the thread, or to a sink that returns at once."""
         if self._thread is None:
             self._take(result)
@@ -177,7 +183,7 @@ class _Outlet:
             self._take(result)
         self.queue.close()
 
-    def _take(self, result: Result) -> None:
+    def _take(self, result: Delivered) -> None:
         try:
             self.sink.take(*result)
         except Exception as error:  # noqa: BLE001 - what a sink does wrong must not end an application on a roof

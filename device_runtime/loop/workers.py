@@ -8,14 +8,14 @@ from collections.abc import Callable
 from device_runtime.contract.events import Events, Notice
 from device_runtime.contract.prediction import Prediction
 from device_runtime.errors import EdgeError
-from device_runtime.loop.delivery import Delivery
+from device_runtime.loop.delivery import Answer, Delivery
 from device_runtime.loop.handover import Handover
 from device_runtime.telemetry import Telemetry
 from device_runtime.vision.raw import DamagedFrameError
 from device_runtime.vision.staging import Item, frame_of
 
-Predict = Callable[[Item], Prediction]
-"""Runs a model on one frame; one thread calls it."""
+Predict = Callable[[Item], Answer]
+"""Runs a model on one frame; one thread calls it. What is left to be decoded may be decoded in another thread."""
 
 _PATIENCE = 3
 """Frames of a live camera that were dropped before another worker is started: one alone is a hiccup."""
@@ -116,13 +116,15 @@ class Workers:
                 self._frames.close()
                 return
             try:
-                prediction = predict(item)
+                answer = predict(item)
+                if self._running > 1 and not isinstance(answer, Prediction):
+                    answer = answer()  # while others are at the model; alone, the delivering thread does it meanwhile
             except DamagedFrameError as error:
                 if not self._live:
                     raise
                 self._telemetry.damaged(str(error))
                 self._delivery.put(number, None)
                 continue
-            if not self._delivery.put(number, (frame_of(item), prediction)):
+            if not self._delivery.put(number, (frame_of(item), answer)):
                 self._frames.close()
                 return

@@ -51,11 +51,11 @@ def test_predictions_are_the_same_ahead_or_not_with_one_worker_or_several(tmp_pa
         stage = predictor.ahead(live=False, workers=workers) if ahead else None
         setup = LoopSetup(
             workers=workers,
-            another=lambda: Predictor(tmp_path / "m.tflite", spec).predict,
+            another=lambda: Predictor(tmp_path / "m.tflite", spec).infer,
             capture=CaptureSetup(stage=stage),
         )
         camera = ScriptedCamera([(0, level % 256) for level in range(300)])
-        run_loop(camera, predictor.predict, [sink], setup)
+        run_loop(camera, predictor.infer, [sink], setup)
         return [prediction.items for _, prediction in sink.taken]
 
     plain = answers(1, ahead=False)
