@@ -6,21 +6,25 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from device_runtime.cameras.interface import Camera
 from device_runtime.cameras.sources import CameraOptions, open_camera
-from device_runtime.contract.events import Events, silent
+from device_runtime.contract.events import Events, Notice, silent
 from device_runtime.contract.model import ModelSpec
 from device_runtime.contract.prediction import Prediction
 from device_runtime.contract.service import ServiceSpec
 from device_runtime.loop.capture import CaptureSetup
-from device_runtime.loop.delivery import Refine
 from device_runtime.loop.run import Limits, LoopSetup, RunSummary, run_loop
 from device_runtime.machine import usable_cores
 from device_runtime.predictor import Predictor
 from device_runtime.sinks.interface import Sink
 from device_runtime.telemetry import Identity, Telemetry
 from device_runtime.vision.raw import AnyFrame
+
+if TYPE_CHECKING:
+    from device_runtime.rules import Rules
+    from device_runtime.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def run_application(application: Application, make_sinks: MakeSinks, events: Eve
         EdgeError: a vital sink failed, or the page's port is taken.
     """
     service = application.service
-    refine = _refine(application)
+    refine = _Refinement(application) if service.tracking or service.rules else None
     predictor = Predictor(application.model, application.spec, service.engine, service.threads)
     options = CameraOptions(service.size, service.fps, service.format)
     identity = Identity(
@@ -95,27 +99,30 @@ def default_workers(threads: int) -> int:
     return max(1, usable_cores() // threads)
 
 
-def _refine(application: Application) -> Refine | None:
-    """Return tracking and rules as far as the service wants them."""
-    service = application.service
-    steps: list[Callable[[Prediction, tuple[int, int]], Prediction]] = []
-    if service.tracking:
-        from device_runtime.tracking import Tracker  # noqa: PLC0415 - only for those who track
+class _Refinement:
+    """Tracking and rules, as far as the service wants them."""
 
-        steps.append(Tracker(application.spec.task).update)
-    if service.rules:
-        from device_runtime.rules import Rules  # noqa: PLC0415 - only for those who have rules
+    def __init__(self, application: Application) -> None:
+        service, spec = application.service, application.spec
+        self._tracker: Tracker | None = None
+        self._rules: Rules | None = None
+        if service.tracking:
+            from device_runtime.tracking.tracker import Tracker  # noqa: PLC0415 - only for those who track
 
-        steps.append(Rules(service, application.spec).apply)
-    if not steps:
-        return None
+            self._tracker = Tracker(spec.task)
+        if service.rules:
+            from device_runtime.rules import Rules  # noqa: PLC0415 - only for those who have rules
 
-    def refine(frame: AnyFrame, prediction: Prediction) -> Prediction:
-        for step in steps:
-            prediction = step(prediction, (frame.width, frame.height))
-        return prediction
+            self._rules = Rules(service, spec)
 
-    return refine
+    def apply(self, frame: AnyFrame, prediction: Prediction) -> Prediction:
+        size = (frame.width, frame.height)
+        if self._tracker is not None:
+            prediction = self._tracker.update(prediction, size)
+        return prediction if self._rules is None else self._rules.apply(prediction, size)
+
+    def finish(self) -> Prediction | None:
+        return None if self._rules is None else self._rules.finish()
 
 
 def _open_sinks(application: Application, telemetry: Telemetry, events: Events) -> list[Sink]:
@@ -123,7 +130,10 @@ def _open_sinks(application: Application, telemetry: Telemetry, events: Events) 
 
     sinks = open_sinks(application.service, application.data, application.name)
     if application.service.page is not None:
-        from device_runtime.web.page import open_page  # noqa: PLC0415 - starlette takes 0.2 s to import
+        from device_runtime.web.page import Page  # noqa: PLC0415 - starlette and uvicorn take 0.2 s to import
 
-        sinks.append(open_page(application.service.page, telemetry, application.service.regions, events))
+        page = Page(application.service.page, telemetry, application.service.regions)
+        page.start()
+        events(Notice(f"the page is at {page.url}"))
+        sinks.append(page)
     return sinks

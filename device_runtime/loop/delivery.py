@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from device_runtime.contract.events import Events, Notice
 from device_runtime.contract.live import SinkStatus
@@ -19,8 +20,17 @@ Answer = Prediction | Callable[[], Prediction]
 
 Result = tuple[AnyFrame, Answer]
 Delivered = tuple[AnyFrame, Prediction]
-Refine = Callable[[AnyFrame, Prediction], Prediction]
-"""What is done with predictions in their order, before the sinks: tracking, rules."""
+
+
+class Refine(Protocol):
+    """What is done with predictions in the order of their frames, before the sinks: tracking, rules."""
+
+    def apply(self, frame: AnyFrame, prediction: Prediction) -> Prediction:
+        """Return the prediction as the sinks get it."""
+
+    def finish(self) -> Prediction | None:
+        """Return what is still to be said when the run ends, as if it were of the last frame; None if nothing."""
+
 
 _AHEAD = 8
 """Results that may wait for an earlier frame's: as many as workers could finish meanwhile."""
@@ -43,6 +53,7 @@ class Delivery(threading.Thread):
         self._results: dict[int, Result | None] = {}
         self._next = 0
         self._closed = False
+        self._frame: AnyFrame | None = None
         self.failure: BaseException | None = None
         self.delivered = 0
         self.last: Prediction | None = None
@@ -68,6 +79,8 @@ class Delivery(threading.Thread):
             while (found := self._following()) is not None:
                 for result in found:
                     self._deliver(result)
+            if self._refine is not None and self._frame is not None and (final := self._refine.finish()) is not None:
+                self._hand_out((self._frame, final))
         except BaseException as error:  # noqa: BLE001 - it is raised when the run ends
             self.fail(error)
 
@@ -126,13 +139,17 @@ class Delivery(threading.Thread):
         frame, answer = result
         prediction = answer if isinstance(answer, Prediction) else answer()
         if self._refine is not None:
-            prediction = self._refine(frame, prediction)
+            self._frame = frame
+            prediction = self._refine.apply(frame, prediction)
         self.last = prediction
         self.delivered += 1
         self._telemetry.predicted(prediction)
+        self._hand_out((frame, prediction))
+
+    def _hand_out(self, result: Delivered) -> None:
         for outlet in self._outlets:
-            if prediction.events or not outlet.sink.events_only:
-                outlet.put((frame, prediction))
+            if result[1].events or not outlet.sink.events_only:
+                outlet.put(result)
 
 
 class _Outlet:

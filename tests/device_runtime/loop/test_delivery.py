@@ -8,7 +8,7 @@ import time
 import pytest
 
 from device_runtime.contract.events import Notice
-from device_runtime.contract.prediction import Prediction
+from device_runtime.contract.prediction import Item, Prediction, RuleEvent
 from device_runtime.errors import EdgeError
 from device_runtime.loop.run import Limits, LoopSetup, run_loop
 from device_runtime.telemetry import Identity, Telemetry
@@ -82,26 +82,38 @@ def test_a_sink_without_a_queue_is_called_for_every_prediction():
     assert len(indices(page)) > 0
 
 
-def test_what_refines_predictions_sees_them_in_order_and_sinks_see_what_it_made():
-    seen = []
+class Refining:
+    """Marks what it sees, and has one more thing to say at the end."""
 
-    def refine(frame, prediction):
-        seen.append(frame.index)
+    def __init__(self, failure=None):
+        self.seen = []
+        self._failure = failure
+
+    def apply(self, frame, prediction):
+        if self._failure is not None:
+            raise self._failure
+        self.seen.append(frame.index)
         return Prediction(prediction.frame_index, prediction.captured_ns, (), {"refined": 1.0})
 
-    sink = ListSink()
-    run_loop(
-        ScriptedCamera([(0, 1)] * 60), predict, [sink], LoopSetup(workers=3, another=lambda: predict, refine=refine)
-    )
-    assert seen == list(range(60))
-    assert all(prediction.timings_ms == {"refined": 1.0} for _, prediction in sink.taken)
+    def finish(self):
+        event = RuleEvent("1", "door", "end", "2026-01-01T00:00:00Z", self.seen[-1], Item(0, "person"))
+        return Prediction(self.seen[-1], 0, (), events=(event,))
+
+
+def test_what_refines_predictions_sees_them_in_order_and_has_the_last_word():
+    refine, sink, of_events = Refining(), ListSink(), ListSink(name="events", events_only=True)
+    setup, telemetry = looping(workers=3, another=lambda: predict, refine=refine)
+    summary = run_loop(ScriptedCamera([(0, 1)] * 60), predict, [sink, of_events], setup)
+    assert refine.seen == list(range(60))
+    assert all(prediction.timings_ms == {"refined": 1.0} for _, prediction in sink.taken[:-1])
+    assert len(sink.taken) == 61
+    assert [prediction.events[0].phase for _, prediction in of_events.taken] == ["end"]
+    assert summary.frames == telemetry.status().frames["predicted"] == 60
 
 
 def test_what_refining_fails_with_ends_the_run():
-    def refine(frame, _):
-        raise EdgeError(f"rule of frame {frame.index}")
-
-    with pytest.raises(EdgeError, match="rule of frame 0"):
+    refine = Refining(EdgeError("rule of a frame"))
+    with pytest.raises(EdgeError, match="rule of a frame"):
         run_loop(ScriptedCamera([(0.001, 1)] * 100_000, live=True), predict, [], LoopSetup(refine=refine))
 
 
