@@ -41,7 +41,7 @@ def decode_movenet_multipose(outputs: Sequence[Tensor], spec: ModelSpec) -> Cand
     scores = rows[:, -1]
     kept = np.flatnonzero(scores >= np.float32(spec.task.score_threshold))
     kept = kept[np.argsort(-scores[kept], kind="stable")][: spec.task.max_items]
-    points = rows[kept, :-5].reshape(len(kept), -1, 3)[..., [1, 0, 2]]
+    points = rows[kept, :-5].reshape(len(kept), (rows.shape[1] - 5) // 3, 3)[..., [1, 0, 2]]
     boxes = rows[kept, -5:-1][:, [1, 0, 3, 2]]
     return Candidates(np.zeros(len(kept), np.int64), np.minimum(scores[kept], np.float32(1)), boxes, points)
 

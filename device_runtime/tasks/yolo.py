@@ -91,10 +91,10 @@ def decode_yolov8_pose(outputs: Sequence[Tensor], spec: ModelSpec) -> Candidates
     best = the_best(scores)
     chosen = real(columns[:, rows[best]].T, info)
     boxes = to_fractions(chosen[:, :4], spec, BoxFormat.CXCYWH)
-    points = chosen[:, 5:].reshape(len(chosen), -1, 3)
+    points = chosen[:, 5:].reshape(len(chosen), (len(columns) - 5) // 3, 3)
     # A point is a box without a size: the same unit, the same way to fractions.
     flat = np.tile(points[..., :2].reshape(-1, 2), 2)
-    points[..., :2] = to_fractions(flat, spec, BoxFormat.XYXY)[:, :2].reshape(len(points), -1, 2)
+    points[..., :2] = to_fractions(flat, spec, BoxFormat.XYXY)[:, :2].reshape(points[..., :2].shape)
     return apart(boxes, scores[best], classes[best], spec, points=points)
 
 
