@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -26,6 +23,8 @@ class Replacement:
     def __init__(self, path: Path) -> None:
         """Make the temporary file. Raises EdgeError when the folder is missing or not writable, or the disk is full."""
         self.path = path
+        import tempfile  # noqa: PLC0415 - 4 ms, and an application that only reads needs it not
+
         try:
             handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
             os.close(handle)
@@ -76,6 +75,9 @@ def making_folder(path: Path) -> Iterator[Path]:
     Raises:
         EdgeError: something is there already, the folder above is missing or not writable, or the disk is full.
     """
+    import shutil  # noqa: PLC0415 - as below
+    import tempfile  # noqa: PLC0415 - 4 ms, and an application that only reads needs it not
+
     try:
         if path.is_symlink() or (path.exists() and not path.is_dir()) or (path.is_dir() and any(path.iterdir())):
             raise _taken(path)
@@ -108,6 +110,8 @@ def write_text(path: Path, content: str) -> None:
 
 def sha256_of(path: Path) -> str:
     """Return a file's SHA-256 as 64 hex digits, in bounded memory."""
+    import hashlib  # noqa: PLC0415 - 3 ms for OpenSSL, and an application that only reads needs it not
+
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):

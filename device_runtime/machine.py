@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import resource
-import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from device_runtime.contract.bench import MachineState
+if TYPE_CHECKING:
+    from device_runtime.contract.bench import MachineState
 
 _THROTTLED_NOW = {
     0: "under-voltage",
@@ -43,6 +42,10 @@ def read_vitals() -> Vitals:
 
 def read_machine() -> MachineState:
     """Read what the machine tells; what it does not tell is None."""
+    import platform  # noqa: PLC0415 - only for those who ask for all of it
+
+    from device_runtime.contract.bench import MachineState  # noqa: PLC0415
+
     return MachineState(
         cpu=_cpu_model(),
         machine=platform.machine(),
@@ -119,6 +122,8 @@ def _temperature() -> float | None:
 
 
 def _cpu_model() -> str:
+    import platform  # noqa: PLC0415 - see above
+
     fields: dict[str, str] = {}
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -156,6 +161,9 @@ def _scaled(path: str, factor: float) -> float | None:
 
 
 def _throttled_bits() -> int | None:
+    import shutil  # noqa: PLC0415 - with the next one 5 ms, which only boards that have it need
+    import subprocess  # noqa: PLC0415
+
     tool = shutil.which("vcgencmd")
     if tool is None:
         return None

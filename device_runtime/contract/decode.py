@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import enum
 import json
 import types
@@ -91,6 +90,8 @@ def loads(kind: type[T], text: str, where: str) -> T:
 
 def suggestion(word: str, known: typing.Iterable[str]) -> str:
     """Return ``did you mean "x"?`` for a close match, or the sorted list of what is known, cut when it is long."""
+    import difflib  # noqa: PLC0415 - only for those who mistyped
+
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if close:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.metadata
 import importlib.util
 import os
 import sys
-import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,6 +24,8 @@ ENGINES = {"litert": ("ai_edge_litert", "ai-edge-litert"), "tflite-runtime": ("t
 """Engine names: the module and the distribution of each, the preferred one first."""
 
 _TFLITE_MAGIC = b"TFL3"
+_LOADING = threading.Lock()
+"""The process has one stderr: models that are loaded in several threads catch it one after the other."""
 
 
 def installed_engines() -> list[str]:
@@ -61,7 +62,7 @@ class TfliteEngine:
         _check_magic(model)
         module, distribution = ENGINES[name]
         self.name = name
-        self.version = importlib.metadata.version(distribution)
+        self.version = _version(module, distribution)
         self.threads = threads
         self._model = model
         self._interpreter, log = self._load(module)
@@ -104,7 +105,7 @@ class TfliteEngine:
         )
 
     def _load(self, module: str) -> tuple[Any, str]:
-        with _captured_stderr() as log:
+        with _LOADING, _captured_stderr() as log:
             try:
                 interpreters = importlib.import_module(f"{module}.interpreter")
                 made = interpreters.Interpreter(model_path=str(self._model), num_threads=self.threads)
@@ -177,12 +178,31 @@ def _first(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
 
 
+def _version(module: str, distribution: str) -> str:
+    """Return an engine's version: as its module says it, because asking the package's metadata takes 10 ms."""
+    said = getattr(importlib.import_module(module), "__version__", None)
+    if said is not None:
+        return str(said)
+    from importlib.metadata import version  # noqa: PLC0415 - see above
+
+    return version(distribution)
+
+
+def _scratch() -> BinaryIO:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("stderr"), "w+b")
+    import tempfile  # noqa: PLC0415 - elsewhere than on Linux
+
+    return tempfile.TemporaryFile()
+
+
 @contextlib.contextmanager
 def _captured_stderr() -> Iterator[BinaryIO]:
     """Catch what native code writes to stderr while a model loads: its chatter is not the user's."""
     sys.stderr.flush()
     saved = os.dup(2)
-    with tempfile.TemporaryFile() as log:
+    # In memory where the system can: a model loads on a full disk, too.
+    with _scratch() as log:
         os.dup2(log.fileno(), 2)
         try:
             yield log
