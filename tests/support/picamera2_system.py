@@ -90,6 +90,8 @@ class Picamera2:
             os._exit(7)
         if number == SCRIPT.get("raises_at"):
             raise RuntimeError("Camera frontend has timed out!")
+        if number == SCRIPT.get("pauses_at"):
+            time.sleep(SCRIPT["pause_s"])
         if number == SCRIPT.get("hangs_at"):
             threading.Event().wait()
         return _Request(self, number)
@@ -109,7 +111,7 @@ def system_python(folder, **script):
     Args:
         folder: where to.
         script: what its camera does: ``size`` (it gives this one), ``format``, ``start_hangs``, and at which frame it
-            ``crashes_at``, ``raises_at`` or ``hangs_at``.
+            ``crashes_at``, ``raises_at``, ``hangs_at``, or ``pauses_at`` for ``pause_s``.
     """
     modules = folder / "modules"
     modules.mkdir()

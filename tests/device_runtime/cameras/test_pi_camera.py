@@ -162,6 +162,17 @@ def test_a_camera_that_hangs_is_an_error_after_the_deadline_and_its_process_ends
     camera.close()
 
 
+def test_after_a_late_frame_frames_are_whole(system):
+    system(pauses_at=2, pause_s=1.0)
+    camera = PiCamera(0, CameraOptions((640, 480)), deadlines=Deadlines(20.0, 0.5, 2.0))
+    with pytest.raises(CameraError, match=r"gave no frame within 0\.5 s"):
+        read_on(camera)
+    frames = [camera.read() for _ in range(5)]
+    camera.close()
+    for frame in frames:
+        assert set(np.unique(frame.data[:480])) == {frame.index + 16}
+
+
 def test_a_camera_that_does_not_start_is_an_error_after_the_deadline(system):
     system(start_hangs=True)
     with pytest.raises(CameraError, match=r"picamera2:0 did not start within 0\.5 s"):
