@@ -88,6 +88,7 @@ class _Counter:
     name = "counter"
     vital = True
     depth = 16
+    events_only = False
 
     def __init__(self, events: Events, total: int | None, task: str) -> None:
         self._events = events

@@ -29,6 +29,7 @@ class Page:
     name = "page"
     vital = False
     depth = 0
+    events_only = False
 
     def __init__(
         self,

@@ -73,10 +73,11 @@ class HangingCamera(ScriptedCamera):
 class ListSink:
     """Keeps what it is given."""
 
-    def __init__(self, pause_s=0.0, failure=None, until=None, *, name="list", vital=True, depth=4):
+    def __init__(self, pause_s=0.0, failure=None, until=None, *, name="list", vital=True, depth=4, events_only=False):
         self.name = name
         self.vital = vital
         self.depth = depth
+        self.events_only = events_only
         self.taken = []
         self.closed = None
         self._pause_s = pause_s

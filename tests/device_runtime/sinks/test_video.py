@@ -11,6 +11,7 @@ from device_runtime.contract.prediction import Item, Prediction
 from device_runtime.errors import EdgeError, UsageError
 from device_runtime.sinks.video import AnnotatedVideo
 from device_runtime.vision.frame import Frame
+from tests.support.events import jpeg_frame
 
 BOXED = Prediction(0, 0, (Item(0, "gear", 0.9, (10.0, 10.0, 50.0, 40.0)),), {"invoke": 1.5})
 
@@ -42,6 +43,15 @@ def test_a_video_holds_all_frames_with_what_was_found(tmp_path, suffix):
     assert frames[0][10:13, 12:48].max() > 100  # the box's edge
     assert not given.pixels.any()  # drawing is done on a copy
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_frames_as_a_camera_gave_them_are_decoded_once(tmp_path):
+    given = jpeg_frame()
+    video = AnnotatedVideo(tmp_path / "out.mp4", 25.0)
+    video.take(given, BOXED)
+    video.close(failed=False)
+    assert frames_of(tmp_path / "out.mp4")[0][10:13, 12:48].max() > 100
+    assert not given.decoded().pixels.any()
 
 
 def test_frames_of_another_size_and_colour_go_on_in_the_first_size(tmp_path):
