@@ -32,7 +32,7 @@ from converters.metadata import (
 )
 from converters.tflite_writer import pack, unpack
 from device_runtime.contract.decode import encode
-from device_runtime.contract.model import BoxFormat, ImagePrep, ModelSpec
+from device_runtime.contract.model import BoxFormat, BoxUnit, ImagePrep, ModelSpec
 
 _PARSER_VERSION = "1.0.0"
 """min_parser_version: of the fields that are written here, none came later."""
@@ -128,7 +128,7 @@ def _outputs(spec: ModelSpec) -> list[_Output]:
             )
             for index, (name, text) in enumerate(zip(_POSTPROCESS_NAMES, said, strict=True))
         ]
-    if decoder == "boxes-scores":
+    if decoder == "boxes-scores" and spec.task.box_unit is BoxUnit.FRACTION:
         return [
             _Output(names[0], "boxes, as fractions of the input", boxes=spec.task.box_format),
             _Output(names[1], "scores of the classes, for each box", _labels(spec, AXIS_LABELS)),
@@ -138,6 +138,9 @@ def _outputs(spec: ModelSpec) -> list[_Output]:
         return [_Output(names[0], f"{text} of each pixel", _labels(spec, kind), picture=True)]
     if spec.task.name == "regression":
         return _values(spec)
+    if spec.task.name in ("detection", "pose"):
+        # The schema has no words for such heads, and no axis that labels would name: the ModelSpec inside tells.
+        return [_Output(name, f"{decoder}, output {index}") for index, name in enumerate(names)]
     return [_Output(names[0], decoder, _labels(spec, AXIS_LABELS))]
 
 

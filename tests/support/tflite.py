@@ -92,6 +92,17 @@ def regressor_model(path: Path, numbers, labels=(), size=(8, 8)):
     return spec
 
 
+def pose_model(path: Path, points, labels=(), size=(8, 8), **task):
+    """Write a model that always answers one pose of ``points`` (k, 3) y x score, as MoveNet does."""
+    tensor = np.asarray(points, np.float32)[None, None]
+    image, outputs = constant_model(path, [("points", tensor, 0.0, 0)], size)
+    task = TaskSpec("pose", "movenet", **({"score_threshold": 0.3} | task))
+    prep = ImagePrep(size[0], size[1], mean=(0.0,), std=(255.0,))
+    spec = ModelSpec(path.stem, task, prep, (image,), outputs, tuple(labels))
+    path.with_suffix(".json").write_text(dumps(spec))
+    return spec
+
+
 def tensor_model(path: Path):
     """Write a model of two inputs that are no pictures: (1, 2) and (1, 2) float32; it answers their sum."""
     tensors = [Tensor("left", (1, 2)), Tensor("right", (1, 2)), Tensor("sum", (1, 2))]

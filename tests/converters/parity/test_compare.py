@@ -81,6 +81,41 @@ def test_two_models_that_find_nothing_agree():
     assert report.worst[0].source_says == "nothing"
 
 
+def poses(count=2):
+    outputs = (TensorSpec("poses", (1, count, 3 * 4 + 5), "float32"),)
+    task = TaskSpec("pose", "movenet-multipose", score_threshold=0.3)
+    return ModelSpec("m", task, ImagePrep(4, 4), (IMAGE,), outputs)
+
+
+def pose(score, left, top, side, seen=4):
+    """Return a row: four points at the corners of a square, so many of them seen, and its box."""
+    corners = [(top, left), (top, left + side), (top + side, left), (top + side, left + side)]
+    points = [(y, x, 0.9 if index < seen else 0.1) for index, (y, x) in enumerate(corners)]
+    return [*np.reshape(points, -1), top, left, top + side, left + side, score]
+
+
+def test_poses_agree_by_the_points_that_both_see_within_a_tenth_of_their_size():
+    wanted = array([[pose(0.9, 0.1, 0.1, 0.2), pose(0.8, 0.5, 0.5, 0.4)]])
+    assert compare([wanted], [wanted], poses(), "a").agreement == 1.0
+    other_order = wanted[:, ::-1]
+    assert compare([wanted], [other_order], poses(), "a").agreement == 1.0
+    near = array([[pose(0.9, 0.119, 0.1, 0.2), pose(0.8, 0.5, 0.539, 0.4)]])
+    assert compare([wanted], [near], poses(), "a").agreement == 1.0
+    far = array([[pose(0.9, 0.122, 0.1, 0.2), pose(0.8, 0.5, 0.5, 0.4)]])
+    report = compare([wanted], [far], poses(), "a")
+    assert report.agreement == 0.5
+    assert report.worst[0].source_says == "person 0.90, 4 points, person 0.80, 4 points"
+
+
+def test_a_point_that_one_model_does_not_see_is_a_difference():
+    wanted, fewer = array([[pose(0.9, 0.1, 0.1, 0.2)]]), array([[pose(0.9, 0.1, 0.1, 0.2, seen=2)]])
+    assert compare([wanted], [fewer], poses(1), "a").agreement == pytest.approx(2 * 2 / (4 + 2))
+    nobody = array([[pose(0.1, 0.1, 0.1, 0.2)]])
+    report = compare([wanted], [nobody], poses(1), "a")
+    assert (report.agreement, report.worst[0].converted_says) == (0.0, "nothing")
+    assert compare([nobody], [nobody], poses(1), "a").agreement == 1.0
+
+
 def test_maps_agree_by_their_mean_iou_over_all_samples():
     sky, cat = [1, 0], [0, 1]
     wanted = array([[[sky, sky], [sky, cat]], [[sky, sky], [sky, sky]]])

@@ -85,6 +85,16 @@ def test_segmenters_are_scored_by_mean_iou_where_the_truth_is_known():
     assert Scorer("agreement", SEGMENTER, outputs, None).measure(outputs).value == 1.0
 
 
+def test_poses_agree_by_the_points_that_both_see():
+    spec = spec_of(TaskSpec("pose", "movenet", 0.3), (1, 1, 2, 3))
+    source = [np.array([[[[0.1, 0.1, 0.9], [0.9, 0.9, 0.9]]]] * 2, np.float32)]
+    other = [source[0].copy()]
+    other[0][0, 0, 0, 0] = 0.5  # one of four points is elsewhere
+    assert Scorer("agreement", spec, source, None).measure(other).value == 0.75
+    with pytest.raises(UsageError, match="the metric of a pose model is agreement"):
+        Scorer("top1", spec, source, None)
+
+
 def test_regressors_agree_where_values_are_near_for_their_spread():
     source = [np.array([[0.0], [10.0], [5.0], [2.0]], np.float32)]
     other = [np.array([[0.4], [10.0], [5.6], [2.0]], np.float32)]

@@ -99,15 +99,3 @@ def test_movenet_finds_the_points_of_a_squatting_man(shared_data, tmp_path):
         "left ankle": (260, 507),
     }.items():
         assert points[name] == pytest.approx(place, abs=15), name
-
-
-def test_deeplab_finds_a_bird(shared_data):
-    model = shared_data / "models" / "deeplabv3_float.tflite"
-    prediction = Predictor(model, describe_tflite(model, PrepOptions(), TaskOptions(), None)).predict(
-        read_picture(shared_data / "images" / "bird_segmentation.bmp")
-    )
-    shares = {item.label: item.area for item in prediction.items}
-    assert shares["bird"] == pytest.approx(0.21, abs=0.02)
-    mask = prediction.mask.in_frame()
-    bird = next(item.index for item in prediction.items if item.label == "bird")
-    assert (mask[250, 250], mask[30, 30]) == (bird, 0)

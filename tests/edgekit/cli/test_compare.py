@@ -10,7 +10,7 @@ from converters.tflite_writer import pack, unpack
 from device_runtime.contract.decode import dumps
 from device_runtime.contract.model import Resize
 from tests.support.datasets import COLOURS, write_class_folders
-from tests.support.tflite import brightness_model, detector_model, regressor_model, tensor_model
+from tests.support.tflite import brightness_model, detector_model, pose_model, regressor_model, tensor_model
 
 
 @pytest.fixture
@@ -88,6 +88,14 @@ def test_detectors_agree_on_objects(edgekit, tmp_path):
     assert document["agreement"] == pytest.approx(2 / 3)
     (difference,) = document["differences"]
     assert (difference["one_says"], difference["two_says"]) == ("nut 0.90, bolt 0.80", "nut 0.70")
+
+
+def test_poses_agree_on_points(edgekit, tmp_path):
+    pose_model(tmp_path / "one.tflite", [(0.1, 0.1, 0.9), (0.9, 0.9, 0.9)])
+    pose_model(tmp_path / "two.tflite", [(0.1, 0.1, 0.7), (0.5, 0.9, 0.7)])
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (64, 48)).save(tmp_path / "photos" / "a.png")
+    assert edgekit.ok("compare", "one.tflite", "two.tflite", "photos", "--json").json["agreement"] == 0.5
 
 
 def test_numbers_agree_within_their_spread(edgekit, tmp_path):

@@ -8,7 +8,14 @@ from PIL import Image
 
 from device_runtime.contract.model import Resize
 from tests.support.datasets import write_class_folders, write_table
-from tests.support.tflite import brightness_model, detector_model, regressor_model, segmenter_model, tensor_model
+from tests.support.tflite import (
+    brightness_model,
+    detector_model,
+    pose_model,
+    regressor_model,
+    segmenter_model,
+    tensor_model,
+)
 
 
 def test_accuracy_is_told_in_all_and_per_class(edgekit, tmp_path):
@@ -171,3 +178,12 @@ def test_a_thousand_classes_have_a_top_five(edgekit, shared_data, tmp_path):
     metrics = edgekit.ok("evaluate", model, tmp_path, "--json").json["metrics"]
     assert metrics["top1"] >= 0.7
     assert metrics["top1"] <= metrics["top5"] <= 1.0
+
+
+def test_poses_have_no_labels_to_be_measured_by(edgekit, tmp_path):
+    pose_model(tmp_path / "p.tflite", [(0.5, 0.5, 0.9)])
+    write_class_folders(tmp_path / "set")
+    answer = edgekit("evaluate", "p.tflite", "set")
+    assert answer.code == 2
+    assert "there are no labels that a pose model is measured by" in answer.err
+    assert "edgekit compare" in answer.err

@@ -3,8 +3,8 @@ import pytest
 from click.testing import CliRunner
 
 from converters.interface import PrepOptions, TaskOptions
-from device_runtime.contract.model import BoxFormat, Colour, Resize
-from device_runtime.errors import UsageError
+from device_runtime.contract.model import BoxFormat, BoxUnit, Colour, Resize, ScoreActivation, SsdAnchors
+from device_runtime.errors import EdgeError, UsageError
 from edgekit.cli.options import merge, prep_options, task_options
 
 
@@ -37,6 +37,35 @@ def test_every_option_arrives_typed():
     assert (prep.resize, prep.pad, prep.colour, prep.crop_fraction) == (Resize.LETTERBOX, 114, Colour.BGR, 0.875)
     assert (prep.mean, prep.std) == ((127.5,), (127.5,))
     assert task == TaskOptions("detection", "boxes-scores", 0.3, 7, 0.6, BoxFormat.CXCYWH, 1)
+
+
+def test_what_a_head_needs_arrives_typed(tmp_path):
+    anchors = tmp_path / "anchors.json"
+    anchors.write_text('{"strides": [8, 16], "min_scale": 0.1}')
+    _, task = given(
+        "--decoder", "ssd", "--box-unit", "pixel", "--score-activation", "sigmoid", "--background",
+        "--anchors", str(anchors),
+    )  # fmt: skip
+    assert (task.box_unit, task.score_activation, task.background) == (BoxUnit.PIXEL, ScoreActivation.SIGMOID, True)
+    assert task.anchors == SsdAnchors((8, 16), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "anchors.json"),
+        ("{", "not JSON"),
+        ('{"stride": [8]}', 'unknown key "stride"'),
+        ('{"strides": []}', "strides: expected one or more"),
+        ('{"min_scale": "small"}', "expected a number"),
+    ],
+)
+def test_a_file_that_describes_no_anchors_is_refused(tmp_path, text, message):
+    anchors = tmp_path / "anchors.json"
+    if text is not None:
+        anchors.write_text(text)
+    with pytest.raises(EdgeError, match=message):
+        given("--anchors", str(anchors))
 
 
 def test_american_spelling_is_understood():

@@ -1,10 +1,18 @@
 """``edgekit predict``."""
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from tests.support.datasets import COLOURS
-from tests.support.tflite import brightness_model, detector_model, regressor_model, segmenter_model
+from tests.support.tflite import (
+    brightness_model,
+    constant_model,
+    detector_model,
+    pose_model,
+    regressor_model,
+    segmenter_model,
+)
 
 
 @pytest.fixture
@@ -120,3 +128,38 @@ def test_a_segmenter_tells_the_share_of_each_class_and_a_regressor_its_values(ed
     items = edgekit.ok("predict", "r.tflite", photo, "--json").json["predictions"][0]["items"]
     assert items == [{"index": 0, "label": "speed", "value": 2.5}, {"index": 1, "label": "angle", "value": -1.0}]
     assert "2.5  speed" in edgekit.ok("predict", "r.tflite", photo).out
+
+
+def test_a_pose_is_told_with_its_named_points(edgekit, pictures):
+    pose_model(pictures / "p.tflite", [(0.5, 0.5, 0.9), (0.25, 1.0, 0.5)], ("nose", "tail"))
+    (item,) = edgekit.ok("predict", "p.tflite", "red.png", "--json").json["predictions"][0]["items"]
+    assert (item["label"], item["score"]) == ("person", pytest.approx(0.7))
+    assert item["points"] == [pytest.approx([15, 10, 0.9]), pytest.approx([30, 5, 0.5])]
+    assert edgekit.ok("predict", "p.tflite", "red.png").out.splitlines()[1:] == [
+        "   70.0%  person  at 15, 5, 30, 10",
+        "     90.0%  nose  at 15, 10",
+        "     50.0%  tail  at 30, 5",
+    ]
+
+
+def test_a_bare_head_is_described_by_options(edgekit, pictures):
+    head = np.zeros((1, 84, 8400), np.float32)
+    head[0, :4, 77], head[0, 4 + 2, 77] = (4, 4, 4, 4), 0.75
+    constant_model(pictures / "y.tflite", [("head", head, 0.0, 0)])
+    answer = edgekit("predict", "y.tflite", "red.png", "--json")
+    assert answer.code == 2
+    assert "--box-unit pixel" in answer.json["error"]["hint"]
+    document = edgekit.ok("predict", "y.tflite", "red.png", "--box-unit", "pixel", "--json").json
+    (item,) = document["predictions"][0]["items"]
+    assert (item["label"], item["score"]) == ("2", pytest.approx(0.75))
+    assert item["box"] == pytest.approx([7.5, 5, 22.5, 15])
+
+
+def test_an_output_that_is_no_number_is_an_error(edgekit, pictures):
+    head = np.zeros((1, 84, 8400), np.float32)
+    head[0, 50, 4000] = np.nan
+    constant_model(pictures / "y.tflite", [("head", head, 0.0, 0)])
+    answer = edgekit("predict", "y.tflite", "red.png", "--box-unit", "pixel")
+    assert answer.code == 3
+    assert "output head: expected finite numbers, got NaN or infinity" in answer.err
+    assert "Traceback" not in answer.err
