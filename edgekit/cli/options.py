@@ -120,7 +120,12 @@ _PREP = (
 
 _TASK = (
     click.option("--task", "task_name", type=click.Choice(list(TASK_DECODERS)), help="What the model is for."),
-    click.option("--decoder", type=click.Choice(_DECODERS), help="What the model's outputs are."),
+    click.option(
+        "--decoder",
+        type=click.Choice(_DECODERS),
+        metavar="NAME",
+        help="What the model's outputs are: probabilities, ssd, yolov8, movenet, …",
+    ),
     click.option("--score-threshold", type=click.FloatRange(0, 1), help="Leave out what scores below this."),
     click.option("--max-items", type=click.IntRange(min=1), help="Keep at most this many, the best ones."),
     click.option(

@@ -3,7 +3,7 @@ import pytest
 from converters.describe import describe_tflite
 from converters.interface import PrepOptions, TaskOptions
 from device_runtime.contract.decode import dumps
-from device_runtime.contract.model import BoxFormat, Colour, Resize
+from device_runtime.contract.model import BoxFormat, BoxUnit, Colour, Resize
 from device_runtime.errors import BadFileError, ModelError, UsageError
 from device_runtime.vision.prepare import Preparer
 from tests.support.tiny_tflite import Net, Op, Tensor, build, classifier, image_metadata, with_zip
@@ -145,6 +145,21 @@ def test_a_map_of_class_scores_is_a_segmentation(describe):
 def test_a_map_of_whole_numbers_holds_class_ids(describe):
     spec = describe(segmenter(last="ARG_MAX", dtype="int32", shape=(1, 4, 4)))
     assert (spec.task.name, spec.task.decoder) == ("segmentation", "class-map")
+
+
+@pytest.mark.parametrize(("scale", "unit"), [(1 / 255, BoxUnit.FRACTION), (0.02, BoxUnit.PIXEL)])
+@pytest.mark.parametrize(("dtype", "zero"), [("int8", -128), ("uint8", 0)])
+def test_a_quantised_head_tells_what_its_boxes_are_counted_in(describe, dtype, zero, scale, unit):
+    head = Tensor("head", (1, 84, 8400), dtype, scale * (320 if unit is BoxUnit.PIXEL else 1), zero)
+    net = Net([Tensor("image", (1, 4, 4, 3), "uint8"), head], [Op("CONCATENATION", [0], [1])])
+    assert (describe(build(net)).task.decoder, describe(build(net)).task.box_unit) == ("yolov8", unit)
+
+
+def test_heat_maps_behind_their_offsets_cannot_be_read(describe):
+    tensors = [Tensor("image", (1, 4, 4, 3), "uint8"), Tensor("offsets", (1, 9, 9, 34)), Tensor("maps", (1, 9, 9, 17))]
+    net = Net(tensors, [Op("RESHAPE", [0], [1]), Op("LOGISTIC", [0], [2])], outputs=[1, 2])
+    with pytest.raises(ModelError, match="expected heat maps as its first output and offsets as its second"):
+        describe(build(net), task=TaskOptions(name="pose"))
 
 
 def test_one_linear_value_is_a_regression(describe):

@@ -17,11 +17,13 @@ from converters.tflite_writer import pack, unpack
 from device_runtime.contract.decode import dumps
 from device_runtime.contract.model import (
     BoxFormat,
+    BoxUnit,
     Colour,
     ImagePrep,
     ModelSpec,
     Provenance,
     Resize,
+    SsdAnchors,
     TaskSpec,
     TensorSpec,
 )
@@ -122,6 +124,31 @@ def test_a_detector_tells_the_order_of_its_boxes(written, tmp_path, box_format):
     metadata = read_metadata(read_tflite(written(path.read_bytes(), spec)), "written")
     assert [output.box_format for output in metadata.outputs] == [box_format, None]
     assert [output.label_file for output in metadata.outputs] == ["", "labels.txt"]
+
+
+@pytest.mark.parametrize(
+    ("task", "shapes", "labels"),
+    [
+        (
+            TaskSpec("detection", "ssd", anchors=SsdAnchors((8, 16), 0.1), background=True, label_offset=1),
+            [(1, 3, 4), (1, 3, 4)],
+            ("background", "a", "b", "c"),
+        ),
+        (TaskSpec("detection", "boxes-scores", box_unit=BoxUnit.PIXEL), [(1, 3, 4), (1, 3, 2)], ("a", "b")),
+        (TaskSpec("detection", "yolov8"), [(1, 6, 3)], ("a", "b")),
+        (TaskSpec("pose", "heatmaps"), [(1, 4, 4, 2), (1, 4, 4, 4)], ("nose", "tail")),
+    ],
+)
+def test_heads_without_words_in_the_schema_are_described_by_the_embedded_spec(written, tmp_path, task, shapes, labels):
+    path = tmp_path / "made.tflite"
+    tensors = [(f"out{index}", np.zeros(shape, np.float32), 0.0, 0) for index, shape in enumerate(shapes)]
+    image, outputs = constant_model(path, tensors)
+    spec = ModelSpec("made", task, ImagePrep(8, 8, mean=(0.0,), std=(255.0,)), (image,), outputs, labels)
+    found = written(path.read_bytes(), spec)
+    assert describe_tflite(found, *NOTHING) == spec
+    told = read_metadata(read_tflite(found), "written").outputs
+    assert [output.label_file for output in told] == [""] * len(shapes)
+    assert {output.box_format for output in told} == {None}
 
 
 def test_lines_of_a_label_file_are_classes_whatever_the_offset(written, tmp_path):
