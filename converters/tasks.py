@@ -38,7 +38,7 @@ _COCO_POSE_ROWS = 5 + 3 * 17
 _MULTIPOSE_VALUES = 5 + 3 * 17
 _MOST_POSES = 20
 _END2END_VALUES = 6
-_FEWEST_END2END = 50
+_FEWEST_END2END, _MOST_END2END = 50, 1000
 _FEWEST_BOXES = 500
 
 
@@ -202,7 +202,7 @@ def _known_head(output: OutputFacts, name: str | None, where: str) -> str | None
     first, last = shape[1:]
     if last == _MULTIPOSE_VALUES and first <= _MOST_POSES:
         return "movenet-multipose"
-    if last == _END2END_VALUES and first >= _FEWEST_END2END:
+    if last == _END2END_VALUES and _FEWEST_END2END <= first <= _MOST_END2END and not _is_grid(first):
         return "yolo-end2end"
     fitting: list[str] = []
     if _is_grid(last) and 4 < first < last // 4:

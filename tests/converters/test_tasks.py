@@ -87,6 +87,7 @@ def test_heads_are_known_by_their_shapes(shape, task):
     [
         ((1, 56, 8400), ("yolov8", "yolov8-pose")),  # 52 classes, or 17 points
         ((1, 25200, 7), ("yolov5", "yolov8-transposed")),  # 2 classes, or 3
+        ((1, 8400, 6), ("yolov5", "yolov8-transposed")),  # too many for boxes that need no suppression
     ],
 )
 def test_a_head_that_could_be_two_names_the_decoders_that_it_could_have(shape, decoders):

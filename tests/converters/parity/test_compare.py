@@ -4,7 +4,8 @@ import pytest
 from converters.errors import ConversionError
 from converters.parity.compare import compare, require_parity
 from converters.recipe import recipe_named
-from device_runtime.contract.model import ImagePrep, ModelSpec, TaskSpec, TensorSpec
+from device_runtime.contract.model import BoxUnit, ImagePrep, ModelSpec, TaskSpec, TensorSpec
+from device_runtime.errors import ModelError
 
 IMAGE = TensorSpec("image", (1, 4, 4, 3), "uint8")
 
@@ -114,6 +115,16 @@ def test_a_point_that_one_model_does_not_see_is_a_difference():
     report = compare([wanted], [nobody], poses(1), "a")
     assert (report.agreement, report.worst[0].converted_says) == (0.0, "nothing")
     assert compare([nobody], [nobody], poses(1), "a").agreement == 1.0
+
+
+def test_a_head_whose_scores_were_lost_in_its_pixels_is_refused():
+    """Its signal to noise ratio is good: the boxes are right, and nothing is ever found."""
+    outputs = (TensorSpec("head", (1, 6, 21), "int8", 2.5, -128),)
+    task = TaskSpec("detection", "yolov8", score_threshold=0.5, box_unit=BoxUnit.PIXEL)
+    spec = ModelSpec("m", task, ImagePrep(4, 4), (IMAGE,), outputs)
+    head = np.full((1, 6, 21), 100, np.float32)
+    with pytest.raises(ModelError, match=r"steps of 2\.5: coordinates in pixels leave no room for scores"):
+        compare([head], [head], spec, ["a"])
 
 
 def test_maps_agree_by_their_mean_iou_over_all_samples():
