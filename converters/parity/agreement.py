@@ -88,7 +88,7 @@ class Reader:
     """Decodes real values as the board decodes stored ones; outputs are those of one sample, without the batch."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        """Read what ``spec`` describes. Raises ModelError when the board could not, as of scores in too coarse steps."""
+        """Read what ``spec`` describes. Raises ModelError when the board could not: its scores are too coarse."""
         decoder_of(spec)
         real = tuple(TensorSpec(tensor.name, tensor.shape, "float32") for tensor in spec.outputs)
         self.spec = replace(spec, outputs=real)
