@@ -109,7 +109,7 @@ class _Refinement:
         if service.tracking:
             from device_runtime.tracking.tracker import Tracker  # noqa: PLC0415 - only for those who track
 
-            self._tracker = Tracker(spec.task)
+            self._tracker = Tracker(spec.task, service.track_score)
         if service.rules:
             from device_runtime.rules import Rules  # noqa: PLC0415 - only for those who have rules
 

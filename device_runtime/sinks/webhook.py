@@ -135,10 +135,10 @@ class Webhook:
         with self._changed:
             self._changed.notify_all()
         self._thread.join(_GRACE_S)
-        self._link.cut()
+        self._link.end()
         self._thread.join(_GRACE_S)
         with self._changed:
-            lost = len(self._posts)
+            lost = len(self._posts) + (1 if self._thread.is_alive() else 0)
             failure, self._failure = self._failure, None
             self._posts.clear()
         if failure is not None or lost:
@@ -198,6 +198,8 @@ class _Link:
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._timeout_s = spec.timeout_s
         self._headers = headers
+        self._late = self._ended = False
+        self._socket: socket.socket | None = None
         host, port = parts.hostname or "", parts.port
         self._connection: http.client.HTTPConnection = (
             http.client.HTTPSConnection(host, port, timeout=spec.timeout_s, context=ssl.create_default_context())
@@ -207,39 +209,57 @@ class _Link:
 
     def post(self, post: _Post) -> None:
         """Post once. Raises _NotNowError when it may work later, _NeverError when it will not."""
+        self._late = False
         # The socket's time-out is for each of its calls: a server that sends byte after byte would hold us for ever.
-        watch = threading.Timer(self._timeout_s, self.cut)
+        watch = threading.Timer(self._timeout_s, self._give_up)
         watch.daemon = True
         watch.start()
         kept = self._connection.sock is not None
         try:
-            headers = {**self._headers, "Idempotency-Key": post.key}
-            self._connection.request("POST", self._target, post.body, headers)
-            answer = self._connection.getresponse()
-            told = answer.getheader("Retry-After")
-            if len(answer.read(_ANSWER_BYTES)) == _ANSWER_BYTES or answer.will_close:
-                self.close()
-        except TimeoutError as error:
-            self.close()
-            raise _NotNowError(f"no answer within {self._timeout_s:g} s") from error
+            status, told = self._exchange(post)
         except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: a name that cannot be looked up
             self.close()
-            if not watch.is_alive():
+            if self._late or isinstance(error, TimeoutError):
                 raise _NotNowError(f"no answer within {self._timeout_s:g} s") from error
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             # A server may close a connection that was kept, at any time: that is no trouble, another one is opened.
             raise _NotNowError(reason.lower(), 0.0 if kept else None) from error
         finally:
             watch.cancel()
-        _judge(answer.status, told)
+        if self._late or self._ended:  # what was cut off looks like an answer that ends early
+            self.close()
+            raise _NotNowError(f"no answer within {self._timeout_s:g} s" if self._late else "no answer")
+        _judge(status, told)
 
-    def cut(self) -> None:
-        """End what is under way, from another thread."""
-        live = self._connection.sock
-        if live is not None:
+    def _exchange(self, post: _Post) -> tuple[int, str | None]:
+        """Send a post and return the answer's status and its Retry-After."""
+        if self._connection.sock is None:
+            self._connection.connect()
+        # An answer without a length takes the socket over from the connection.
+        self._socket = self._connection.sock
+        if self._ended:
+            raise OSError("the run ended")
+        self._connection.request("POST", self._target, post.body, {**self._headers, "Idempotency-Key": post.key})
+        answer = self._connection.getresponse()
+        with answer:
+            if len(answer.read(_ANSWER_BYTES)) == _ANSWER_BYTES or answer.will_close:
+                self.close()
+        return answer.status, answer.getheader("Retry-After")
+
+    def end(self) -> None:
+        """End what is under way, from another thread, and post nothing more."""
+        self._ended = True
+        self._cut()
+
+    def _give_up(self) -> None:
+        self._late = True
+        self._cut()
+
+    def _cut(self) -> None:
+        if self._socket is not None:
             with contextlib.suppress(OSError):
                 # Not a TLS socket's own method: it takes the encryption away from under the thread that reads.
-                socket.socket.shutdown(live, socket.SHUT_RDWR)
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection; the next post opens another one."""
