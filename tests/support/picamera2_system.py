@@ -9,7 +9,7 @@ import sys
 from textwrap import dedent
 
 PICAMERA2 = """
-import collections
+import ctypes
 import os
 import sys
 import threading
@@ -18,7 +18,6 @@ import time
 import libcamera
 
 SCRIPT = {script!r}
-_Controls = collections.namedtuple("_Controls", "fps")
 
 
 class _Request:
@@ -92,6 +91,8 @@ class Picamera2:
             raise RuntimeError("Camera frontend has timed out!")
         if number == SCRIPT.get("pauses_at"):
             time.sleep(SCRIPT["pause_s"])
+        if number == SCRIPT.get("sticks_at"):
+            ctypes.PyDLL(None).sleep(3600)
         if number == SCRIPT.get("hangs_at"):
             threading.Event().wait()
         return _Request(self, number)
@@ -111,7 +112,8 @@ def system_python(folder, **script):
     Args:
         folder: where to.
         script: what its camera does: ``size`` (it gives this one), ``format``, ``start_hangs``, and at which frame it
-            ``crashes_at``, ``raises_at``, ``hangs_at``, or ``pauses_at`` for ``pause_s``.
+            ``crashes_at``, ``raises_at``, ``hangs_at``, ``sticks_at`` (with the interpreter's lock held), or
+            ``pauses_at`` for ``pause_s``.
     """
     modules = folder / "modules"
     modules.mkdir()
