@@ -32,7 +32,6 @@ _INK = (255, 255, 255)
 _SHADE = (24, 24, 24)
 _ALARM = (0, 94, 213)
 _REGION = (255, 255, 255)
-_MARGIN = 3
 _TINT = 0.45
 """How much of a class's colour lies over the picture: the class is plain, and what is below can still be seen."""
 
@@ -113,7 +112,7 @@ def _draw_pose(picture: Pixels, item: Item, place: int, unit: float) -> None:
 def _name(picture: Pixels, item: Item, corner: tuple[int, int], colour: Bgr, unit: float) -> None:
     """Write what an item is above its left upper corner, or below it where there is no room above."""
     above = corner[1] - round(4 * unit)
-    at = (corner[0] + _MARGIN, above if above > round(16 * unit) else corner[1] + round(18 * unit))
+    at = (corner[0] + _margin(unit), above if above > round(16 * unit) else corner[1] + round(18 * unit))
     _label(picture, _parts(item), at, colour, unit)
 
 
@@ -185,7 +184,7 @@ def _label(
     written = [(_written if keep else _written.__wrapped__)(part, background, unit) for part in parts]
     width = sum(part.shape[1] for part in written)
     height = written[0].shape[0]
-    x = max(0, min(at[0] - _MARGIN, picture.shape[1] - width))
+    x = max(0, min(at[0] - _margin(unit), picture.shape[1] - width))
     y = max(0, min(at[1] - height + _below(unit), picture.shape[0] - height))
     for part in written:
         target = picture[y : y + height, x : x + part.shape[1]]
@@ -198,13 +197,18 @@ def _written(text: str, background: Bgr, unit: float) -> Pixels:
     """Return ``text`` on its background, (h, w, 3) uint8 BGR; h is the same for all texts of a unit."""
     scale, weight = 0.5 * unit, max(1, round(unit))
     (width, height), _ = cv2.getTextSize(text or " ", _FONT, scale, weight)  # the height is the font's
-    below = _below(unit)
-    picture: Pixels = np.empty((height + _MARGIN + below, width + 2 * _MARGIN, 3), np.uint8)
+    margin = _margin(unit)
+    picture: Pixels = np.empty((height + margin + _below(unit), width + 2 * margin, 3), np.uint8)
     cv2.rectangle(picture, (0, 0), picture.shape[1::-1], background, cv2.FILLED)
     luma = 0.114 * background[0] + 0.587 * background[1] + 0.299 * background[2]  # ITU-R BT.601
     ink = _SHADE if luma > 140 else _INK
-    cv2.putText(picture, text, (_MARGIN, height + _MARGIN), _FONT, scale, ink, weight, cv2.LINE_AA)
+    cv2.putText(picture, text, (margin, height + margin), _FONT, scale, ink, weight, cv2.LINE_AA)
     return picture
+
+
+def _margin(unit: float) -> int:
+    """Return the space around a text in px."""
+    return round(3 * unit)
 
 
 def _below(unit: float) -> int:
