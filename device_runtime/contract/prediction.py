@@ -78,6 +78,11 @@ class Prediction:
     events: tuple[RuleEvent, ...] = ()
     mask: Optional[FrameMask] = field(default=None, compare=False, repr=False, metadata={IN_MEMORY: True})
 
+    @property
+    def closing(self) -> bool:
+        """Whether it only ends events, because the run ends: it comes after that of the same frame."""
+        return bool(self.events) and not self.timings_ms
+
 
 def json_line(value: object) -> str:
     """Return one line of JSON, without the line's end, of a dataclass; fields that are None are left out."""

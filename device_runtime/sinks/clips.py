@@ -109,7 +109,7 @@ class Clips:
             EdgeError: a clip could not be written; nothing of it is left.
         """
         with self._lock:
-            if self._closed:
+            if self._closed or prediction.closing:
                 return
             begun = [event for event in prediction.events if event.phase == "begin"]
             now_ns = prediction.captured_ns

@@ -42,6 +42,8 @@ class AnnotatedVideo:
 
     def take(self, frame: AnyFrame, prediction: Prediction) -> None:
         """Draw and append one frame; the first one decides the size, others are fitted to it."""
+        if prediction.closing:
+            return
         self._file.write(annotate(frame, prediction))
 
     def close(self, *, failed: bool) -> None:

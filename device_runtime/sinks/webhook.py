@@ -149,7 +149,7 @@ class Webhook:
     def _posts_of(self, prediction: Prediction) -> list[_Post]:
         if self.events_only:
             return [_Post(f"{event.id}-{event.phase}", json_line(event).encode()) for event in prediction.events]
-        number = f"{prediction.frame_index}-end" if not prediction.timings_ms else str(prediction.frame_index)
+        number = f"{prediction.frame_index}-end" if prediction.closing else str(prediction.frame_index)
         return [_Post(f"{self._run}-{number}", json_line(prediction).encode())]
 
     def _work(self) -> None:

@@ -174,6 +174,7 @@ def test_the_end_of_a_run_ends_what_still_holds():
     _, (begin,) = run(rules, [[gear()]] * 10)
     closing = rules.finish()
     assert closing.items == ()
+    assert closing.closing
     assert (closing.frame_index, closing.captured_ns) == (9, 100_900_000_000)
     (end,) = closing.events
     assert (end.id, end.phase, end.dwell_s, end.frame_index) == (begin.id, "end", 0.9, 9)

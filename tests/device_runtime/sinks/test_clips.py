@@ -214,3 +214,37 @@ def test_what_a_killed_process_was_recording_is_removed_at_the_next_start(tmp_pa
         os.kill(process.pid, signal.SIGKILL)
     Clips(SPEC, tmp_path).close(failed=False)
     assert names(tmp_path / "clips") == []
+
+
+_RUN = """
+import signal, sys
+from pathlib import Path
+from device_runtime.cameras.synthetic import SyntheticCamera
+from device_runtime.contract.prediction import Prediction
+from device_runtime.contract.service import ClipSpec
+from device_runtime.loop.run import run_loop
+from device_runtime.signals import interrupt_on
+from device_runtime.sinks.clips import Clips
+from tests.support.events import GEAR, event
+
+def predict(frame):
+    if frame.index == 200:
+        print("recording", flush=True)
+    events = (event(1),) if frame.index == 100 else ()
+    return Prediction(frame.index, frame.captured_ns, (GEAR,), {"invoke": 1.0}, events)
+
+interrupt_on(signal.SIGTERM, signal.SIGINT)
+run_loop(SyntheticCamera("pattern"), predict, [Clips(ClipSpec("clips", after_s=300), Path(sys.argv[1]))])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_middle_of_a_clip_completes_it(tmp_path, number):
+    process = subprocess.Popen([sys.executable, "-c", _RUN, tmp_path], stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout.readline() == "recording\n"
+        process.send_signal(number)
+        assert process.wait(30) == 0
+    stem = stem_of(event(1))
+    assert names(tmp_path / "clips") == [f"{stem}.json", f"{stem}.mp4"]
+    assert frames_of(tmp_path / "clips" / f"{stem}.mp4")

@@ -11,7 +11,7 @@ from device_runtime.contract.prediction import Item, Prediction
 from device_runtime.errors import EdgeError, UsageError
 from device_runtime.sinks.video import AnnotatedVideo
 from device_runtime.vision.frame import Frame
-from tests.support.events import jpeg_frame
+from tests.support.events import event, jpeg_frame
 
 BOXED = Prediction(0, 0, (Item(0, "gear", 0.9, (10.0, 10.0, 50.0, 40.0)),), {"invoke": 1.5})
 
@@ -49,7 +49,9 @@ def test_frames_as_a_camera_gave_them_are_decoded_once(tmp_path):
     given = jpeg_frame()
     video = AnnotatedVideo(tmp_path / "out.mp4", 25.0)
     video.take(given, BOXED)
+    video.take(given, Prediction(0, 0, (), events=(event(1, "end"),)))  # what ends events at the end is no frame
     video.close(failed=False)
+    assert len(frames_of(tmp_path / "out.mp4")) == 1
     assert frames_of(tmp_path / "out.mp4")[0][10:13, 12:48].max() > 100
     assert not given.decoded().pixels.any()
 
