@@ -8,13 +8,6 @@ from pathlib import Path
 
 from device_runtime.cameras.interface import Camera
 from device_runtime.cameras.options import Asked, CameraOptions, merge, not_taken, parse_options
-from device_runtime.cameras.paced import Paced
-from device_runtime.cameras.pi_camera import PiCamera, is_preferred
-from device_runtime.cameras.pictures import PictureFolder
-from device_runtime.cameras.rtsp import RtspCamera, masked_url
-from device_runtime.cameras.synthetic import SyntheticCamera
-from device_runtime.cameras.v4l2 import V4l2Camera
-from device_runtime.cameras.video import VideoFile
 from device_runtime.contract.events import Events, Notice, silent
 from device_runtime.errors import CameraError, UsageError
 from device_runtime.vision.raw import AnyFrame, restamp
@@ -24,7 +17,12 @@ __all__ = ["SCHEMES", "CameraOptions", "Repeating", "Scheme", "open_camera", "pu
 _NOTHING = CameraOptions()
 
 
+# Each source is imported by those who open it: all of them together take 40 ms.
+
+
 def _v4l2(asked: Asked, events: Events) -> Camera:
+    from device_runtime.cameras.v4l2 import V4l2Camera  # noqa: PLC0415
+
     which = asked.what
     if not which.isdecimal() and not which.startswith("/dev/"):
         raise UsageError(
@@ -35,6 +33,8 @@ def _v4l2(asked: Asked, events: Events) -> Camera:
 
 
 def _picamera2(asked: Asked, events: Events) -> Camera:
+    from device_runtime.cameras.pi_camera import PiCamera  # noqa: PLC0415
+
     if not asked.what.isdecimal():
         raise UsageError(
             f"camera: expected a number as in picamera2:0, got {asked.what!r}", hint="rpicam-hello --list-cameras"
@@ -43,26 +43,36 @@ def _picamera2(asked: Asked, events: Events) -> Camera:
 
 
 def _camera(asked: Asked, events: Events) -> Camera:
+    from device_runtime.cameras.pi_camera import is_preferred  # noqa: PLC0415
+
     if asked.what.isdecimal() and asked.options.format is None and is_preferred():
         return _picamera2(asked, events)
     return _v4l2(asked, events)
 
 
 def _rtsp(asked: Asked, events: Events) -> Camera:
+    from device_runtime.cameras.rtsp import RtspCamera  # noqa: PLC0415
+
     return RtspCamera(asked.what, events)
 
 
 def _file(asked: Asked, events: Events) -> Camera:
+    from device_runtime.cameras.video import VideoFile  # noqa: PLC0415
+
     del events
     return _at_own_speed(VideoFile(Path(asked.what)), asked)
 
 
 def _dir(asked: Asked, events: Events) -> Camera:
+    from device_runtime.cameras.pictures import PictureFolder  # noqa: PLC0415
+
     del events
     return PictureFolder(Path(asked.what))
 
 
 def _synthetic(asked: Asked, events: Events) -> Camera:
+    from device_runtime.cameras.synthetic import SyntheticCamera  # noqa: PLC0415
+
     del events
     return _at_own_speed(SyntheticCamera(asked.what, asked.options.size), asked)
 
@@ -75,6 +85,8 @@ def _at_own_speed(camera: Camera, asked: Asked) -> Camera:
     if fps is None:
         camera.close()
         raise UsageError(f"{camera.name}: expected a video that tells its rate, got none", hint="say it: ?fps=30")
+    from device_runtime.cameras.paced import Paced  # noqa: PLC0415
+
     return Paced(camera, fps)
 
 
@@ -140,7 +152,11 @@ def open_camera(source: str, options: CameraOptions = _NOTHING, events: Events =
 
 def public_name(source: str) -> str:
     """Return a source for people, logs and pages: without the password of a URL."""
-    return masked_url(source) if "://" in source else source
+    if "://" not in source:
+        return source
+    from device_runtime.cameras.rtsp import masked_url  # noqa: PLC0415
+
+    return masked_url(source)
 
 
 class Repeating:
