@@ -53,7 +53,6 @@ class LiveStatus:
     at: str
     uptime_s: float
     model: str
-    release: Optional[str]
     engine: str
     source: str
     camera: Literal["ok", "lost", "ended"]
@@ -63,6 +62,7 @@ class LiveStatus:
     workers: int
     frames: dict[str, int]
     stages_ms: dict[str, StageWindow]
+    release: Optional[str] = None
     age_ms: Optional[StageWindow] = None
     sinks: dict[str, SinkStatus] = field(default_factory=dict)
     viewers: int = 0

@@ -105,7 +105,7 @@ class _Live:
 
     async def stream(self, request: Request) -> ASGIApp | Response:
         if self._pictures.full:
-            why = f"{self._pictures.viewers} others are watching, and more are not let in"
+            why = f"all places for viewers ({self._pictures.viewers}) are taken"
             return refuse(503, why, [("retry-after", "5")])
         if request.method == "HEAD":
             return Response(headers=_NO_STORE)

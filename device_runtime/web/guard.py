@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, unquote
@@ -142,7 +142,7 @@ def _same_origin(scope: Scope, headers: Headers) -> bool:
     return origin is None or origin.lower() == f"{scope['scheme']}://{headers['host']}".lower()
 
 
-def _decorate(send: Send, path: str) -> Callable[[Message], object]:
+def _decorate(send: Send, path: str) -> Send:
     async def decorated(message: Message) -> None:
         if message["type"] == "http.response.start":
             referrer = _FORM_REFERRER if path in _POSTS else _NO_REFERRER

@@ -15,7 +15,6 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from device_runtime import __version__
 from device_runtime.contract.live import LiveStatus
@@ -73,7 +72,7 @@ def _stages(histograms: dict[str, Histogram]) -> Metric:
         "Latency of each stage; total is from a frame's capture to its decoded prediction.",
         labels=("stage",),
     )
-    bounds = [*(floatToGoString(bound / 1000) for bound in BUCKETS_MS), "+Inf"]
+    bounds = [*(repr(bound / 1000) for bound in BUCKETS_MS), "+Inf"]
     for stage, histogram in histograms.items():
         buckets = list(zip(bounds, accumulate(histogram.counts), strict=True))
         family.add_metric([stage], buckets, histogram.sum_ms / 1000)

@@ -300,6 +300,12 @@ async function paint(bytes) {
   if (state.video !== "live") { state.video = "live"; showState(); }
 }
 
+// Not by a form: under this page's referrer policy a form's Origin would be "null", which the board refuses.
+byId("logout").addEventListener("click", async () => {
+  await fetch("/logout", { method: "POST" });
+  location.assign("/login");
+});
+
 const redraw = () => { if (state.status) { drawChart(byId("chart"), state.status.history); } };
 window.addEventListener("resize", redraw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
