@@ -123,14 +123,12 @@ def apart(
         scores: (n,) float32.
         classes: (n,) int64.
         spec: the model's.
-        points: (n, k, 3), or None.
+        points: (n, k, 3) numbers, or None.
 
     Raises:
-        ModelError: a box or a point is no number.
+        ModelError: a box is no number.
     """
     require_finite(boxes, spec.outputs[0])
-    if points is not None:
-        require_finite(points, spec.outputs[0])
     kept = suppress(boxes, scores, classes, spec.task.iou_threshold, spec.task.max_items)
     return Candidates(
         classes[kept], np.minimum(scores[kept], np.float32(1)), boxes[kept], None if points is None else points[kept]

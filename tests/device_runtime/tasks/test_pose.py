@@ -125,6 +125,15 @@ def test_offsets_move_points_by_pixels_of_the_input():
     np.testing.assert_allclose(decode(spec, maps, offsets).points[0, :, :2], [[0.6, 0.6], [0.95, 0.95]], atol=1e-6)
 
 
+def test_an_offset_that_is_no_number_is_an_error():
+    maps, offsets = np.ones((1, 2, 2, 1), np.float32), np.full((1, 2, 2, 2), np.nan, np.float32)
+    spec = spec_of(
+        "heatmaps", TensorSpec("maps", maps.shape, "float32"), TensorSpec("offsets", offsets.shape, "float32")
+    )
+    with pytest.raises(ModelError, match="output offsets: expected finite numbers"):
+        decode(spec, maps, offsets)
+
+
 @pytest.mark.parametrize(
     ("decoder", "shape"), [("movenet-multipose", (1, 2, 11)), ("yolov8-pose", (1, 11, 21)), ("heatmaps", (1, 2, 2, 2))]
 )

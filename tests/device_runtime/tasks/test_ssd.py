@@ -110,9 +110,17 @@ def test_boxes_beside_scores_may_be_counted_in_pixels():
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_values_that_are_no_numbers_are_an_error(output, value):
     tensors = [np.zeros((1, COUNT, 4), np.float32), np.ones((1, COUNT, 3), np.float32)]
-    tensors[output][0, 5, 1] = value
+    tensors[output][0, 5, 2] = value
     with pytest.raises(ModelError, match=f"output {APART[output].name}: expected finite numbers"):
         decode(spec_of(), *tensors)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_boxes_that_are_no_numbers_are_an_error(value):
+    boxes, scores = np.zeros((1, COUNT, 4), np.float32), np.zeros((1, COUNT, 3), np.float32)
+    boxes[0, 5, 2], scores[0, 5, 1] = value, 0.9
+    with pytest.raises(ModelError, match="output boxes: expected finite numbers"):
+        decode(spec_of("boxes-scores"), boxes, scores)
 
 
 def test_anchors_of_another_head_are_an_error_that_tells_both_numbers():

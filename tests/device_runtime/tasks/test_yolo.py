@@ -181,6 +181,18 @@ def test_thousands_of_boxes_above_the_threshold_are_cut_to_the_best_before_they_
     assert (len(found.scores), found.scores[0]) == (10, pytest.approx(0.8))
 
 
+def test_of_boxes_that_all_stand_apart_no_more_than_a_thousand_are_looked_at():
+    columns = np.full((5, 1500), 0.5, np.float32)
+    columns[2:4] = 0.0001
+    columns[0] = np.linspace(0, 1, 1500)
+    assert len(decode(spec_of("yolov8", (1, 5, 1500), max_items=1500), columns[None]).scores) == 1000
+
+
+def test_a_class_score_above_one_counts_as_one():
+    rows = np.array([[[0.5, 0.5, 0.1, 0.1, 0.3, 1.5], [0.1, 0.1, 0.1, 0.1, 0.2, 1.5]]], np.float32)
+    assert decode(spec_of("yolov5", (1, 2, 6)), rows).scores.tolist() == pytest.approx([0.3])
+
+
 @pytest.mark.parametrize(
     ("decoder", "shape", "reads"),
     [
