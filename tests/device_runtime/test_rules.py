@@ -81,6 +81,14 @@ def test_slow_frames_are_no_gap_and_a_long_pause_is_one():
     assert [phase for _, phase, _, _ in run(rules, [[gear()]], start_s=160.0)[0]] == ["end"]
 
 
+def test_a_gap_that_is_over_does_not_make_a_slow_frame_a_gap():
+    rules = Rules(service(Rule("seen")), model())
+    events = []
+    for index, (seconds, items) in enumerate([(0, [gear()]), (0.1, []), (0.2, [gear()]), (3, [gear()]), (6, [gear()])]):
+        events += rules.apply(Prediction(index, round(seconds * 1e9), tuple(items)), SIZE).events
+    assert [event.phase for event in events] == ["begin"]
+
+
 def test_labels_score_and_region_all_have_to_fit():
     rule = Rule("gears", ("gear",), 0.5, "left")
     for item, fits in (

@@ -76,6 +76,17 @@ def test_an_object_that_is_hidden_for_less_than_a_second_keeps_its_number(hidden
     assert set(follow(tracker, path, steps(1 + hidden_s, 2.5 + hidden_s))) == {1}
 
 
+def test_an_object_that_goes_behind_something_keeps_its_number():
+    # Its box becomes narrower and narrower before it is hidden: what it would have shrunk to by now is nothing.
+    tracker = Tracker(DETECTION)
+    widths = [60.0] * 20 + [60.0 - 4 * step for step in range(7)]
+    numbers = []
+    for step, width in enumerate([*widths, *[None] * 20, *reversed(widths)]):
+        items = [] if width is None else [Item(0, "nut", 0.9, box_at(300, 200, width))]
+        numbers += tracks(tracker.update(at(step / FPS, *items), SIZE))
+    assert set(numbers) == {1}
+
+
 def test_an_object_that_was_away_for_long_is_a_new_one():
     tracker = Tracker(DETECTION)
     assert set(follow(tracker, lambda _: (200, 200), steps(0, 1))) == {1}
