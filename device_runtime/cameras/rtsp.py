@@ -32,6 +32,7 @@ _FFMPEG = "rtsp_transport;tcp|fflags;nobuffer"
 _THREADS = 2  # FFmpeg's frame threads hold back a frame each but one: all cores of a board would add 100 ms at 30 fps
 _SECRET = re.compile(r"((?:pass(?:word|wd)?|pwd|token|auth|key|secret|user(?:name)?)=)[^&_/?#]*", re.IGNORECASE)
 _PACKETS = -1
+_BACKLOG_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,12 @@ class RtspCamera:
             CameraError: the stream ended, or gave no frame within the deadline.
         """
         started = time.monotonic()
-        if not self._capture.grab():
-            waited_s = time.monotonic() - started
-            what = f"no frame for {waited_s:.0f} s" if waited_s >= self._deadlines.read_s else "the stream ended"
+        grabbed = self._capture.grab()
+        waited_s = time.monotonic() - started
+        # Out of time, OpenCV first gives the frame that FFmpeg's threads held back: it is as old as the deadline.
+        late = waited_s >= self._deadlines.read_s
+        if late or not grabbed:
+            what = f"no frame for {waited_s:.0f} s" if late else "the stream ended"
             raise CameraError(
                 f"{self.name}: {what} after {self._index} frames",
                 hint="is the camera on, and is the network there?",
@@ -137,7 +141,9 @@ class RtspCamera:
                 hint=f"export {CREDENTIALS}=USER:PASSWORD; and try the URL in a player",
             )
         jpeg = fourcc_text(capture.get(cv2.CAP_PROP_FOURCC)).upper() == "MJPG"
-        return capture, jpeg and capture.set(cv2.CAP_PROP_FORMAT, _PACKETS)
+        packets = jpeg and capture.set(cv2.CAP_PROP_FORMAT, _PACKETS)
+        _skip_backlog(capture)
+        return capture, packets
 
 
 class SizeWatch:
@@ -174,6 +180,20 @@ class SizeWatch:
         self._quiet_until_s = now + self._pause_s
         self._pause_s = min(2 * self._pause_s, self._LONGEST_PAUSE_S)
         return True
+
+
+def _skip_backlog(capture: OpenCapture) -> None:
+    """Leave out the frames that came while the stream was being opened, up to two seconds of them.
+
+    They come at once, and stamped with that moment they would pass for new; the first new one is waited for.
+    """
+    interval_s = 1.0 / (known_fps(capture.get(cv2.CAP_PROP_FPS)) or 30.0)
+    end = time.monotonic() + _BACKLOG_S
+    begun = time.monotonic()
+    while begun < end and capture.grab():
+        begun, before = time.monotonic(), begun
+        if begun - before > interval_s / 2:
+            return
 
 
 def masked_url(url: str) -> str:

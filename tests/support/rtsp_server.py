@@ -26,15 +26,19 @@ _NEEDED = (
 
 
 class RtspServer:
-    """The running server. ``url`` is its stream; with ``login`` (USER:PASSWORD) it wants credentials."""
+    """The running server. ``url`` is its stream.
 
-    def __init__(self, codec="h264", size=(320, 240), port=0, login="", pattern="smpte"):
-        command = [SYSTEM_PYTHON, __file__, codec, f"{size[0]}x{size[1]}", str(port), login, pattern]
+    With ``login`` (USER:PASSWORD) it wants credentials, and with ``certificate`` (a PEM file that holds the key too) it
+    speaks TLS, which GStreamer does with a login only.
+    """
+
+    def __init__(self, codec="h264", size=(320, 240), port=0, login="", certificate=""):
+        command = [SYSTEM_PYTHON, __file__, codec, f"{size[0]}x{size[1]}", str(port), login, str(certificate)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         self.port = int(self._process.stdout.readline())
-        self.url = f"rtsp://127.0.0.1:{self.port}/camera"
+        self.url = f"{'rtsps' if certificate else 'rtsp'}://127.0.0.1:{self.port}/camera"
 
     def resize(self, width, height):
         """Change the running stream's size."""
@@ -69,13 +73,13 @@ def missing():
     return tried.stderr.strip().splitlines()[-1] if tried.returncode else ""
 
 
-def serve(codec, size, port, login, pattern):
+def serve(codec, size, port, login, certificate):
     """Serve until standard input ends."""
     import gi  # noqa: PLC0415 - the system's Python alone has it
 
     gi.require_version("Gst", "1.0")
     gi.require_version("GstRtspServer", "1.0")
-    from gi.repository import GLib, Gst, GstRtspServer  # noqa: PLC0415 - as above
+    from gi.repository import Gio, GLib, Gst, GstRtspServer  # noqa: PLC0415 - as above
 
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
@@ -102,13 +106,15 @@ def serve(codec, size, port, login, pattern):
         return True
 
     factory.set_launch(
-        f"( videotestsrc is-live=true pattern={pattern} ! capsfilter name=caps "
-        f"caps={_CAPS.format(*current['size'])} ! {CODECS[codec]} )"
+        f"( videotestsrc is-live=true ! capsfilter name=caps caps={_CAPS.format(*current['size'])} ! {CODECS[codec]} )"
     )
     factory.connect("media-configure", configure)
+    auth = GstRtspServer.RTSPAuth()
+    if certificate:
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(certificate))
+        server.set_auth(auth)
     if login:
         user, _, password = login.partition(":")
-        auth = GstRtspServer.RTSPAuth()
         token = GstRtspServer.RTSPToken()
         token.set_string(GstRtspServer.RTSP_TOKEN_MEDIA_FACTORY_ROLE, "user")
         auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
