@@ -19,8 +19,11 @@ def to_xyxy(boxes: Boxes, order: BoxFormat) -> Boxes:
     if order is BoxFormat.YXYX:
         return boxes[:, [1, 0, 3, 2]]
     if order is BoxFormat.CXCYWH:
-        centres, halves = boxes[:, :2], boxes[:, 2:] / 2
-        return np.concatenate([centres - halves, centres + halves], axis=1)
+        corners = np.empty_like(boxes)
+        halves = boxes[:, 2:] * np.float32(0.5)
+        np.subtract(boxes[:, :2], halves, out=corners[:, :2])
+        np.add(boxes[:, :2], halves, out=corners[:, 2:])
+        return corners
     return boxes
 
 
@@ -32,22 +35,18 @@ def iou(one: Boxes, others: Boxes) -> npt.NDArray[np.float32]:
 
 def pairwise_iou(rows: Boxes, columns: Boxes) -> npt.NDArray[np.float32]:
     """Return intersection over union of each of (n, 4) with each of (m, 4): (n, m) float32."""
-    left, top, right, bottom = np.ascontiguousarray(rows.T)
-    x1, y1, x2, y2 = np.ascontiguousarray(columns.T)
-    common = _common(left, right, x1, x2)
-    common *= _common(top, bottom, y1, y2)
-    union = np.add.outer(_areas(left, top, right, bottom), _areas(x1, y1, x2, y2))
+    # x and y in one: with few boxes, a call of NumPy's costs more than its work.
+    one = np.ascontiguousarray(rows.T).reshape(2, 2, -1, 1)
+    two = np.ascontiguousarray(columns.T).reshape(2, 2, 1, -1)
+    lengths = np.minimum(one[1], two[1])
+    lengths -= np.maximum(one[0], two[0])
+    np.maximum(lengths, _NONE, out=lengths)
+    common = np.multiply(lengths[0], lengths[1], out=lengths[0])
+    union = np.add(_areas(one), _areas(two), out=lengths[1])
     union -= common
     # Two empty boxes have no union; any divisor gives the 0 that is meant.
     shares: npt.NDArray[np.float32] = np.divide(common, np.maximum(union, _TINY, out=union), out=common)
     return shares
-
-
-def _common(low: Boxes, high: Boxes, other_low: Boxes, other_high: Boxes) -> Boxes:
-    """Return the length that each of n intervals has in common with each of m: (n, m)."""
-    length: Boxes = np.minimum.outer(high, other_high)
-    length -= np.maximum.outer(low, other_low)
-    return np.maximum(length, _NONE, out=length)
 
 
 def suppress(
@@ -90,10 +89,14 @@ def _covers(
     boxes: Boxes, classes: Classes, better: npt.NDArray[np.int64], others: npt.NDArray[np.int64], threshold: float
 ) -> npt.NDArray[np.bool_]:
     """Tell which of ``better`` suppress which of ``others``: (n, m) bool."""
-    same: npt.NDArray[np.bool_] = classes[better][:, None] == classes[others]
-    return same & (pairwise_iou(boxes[better], boxes[others]) > threshold)
+    # take: a third of what an index in brackets costs.
+    covered: npt.NDArray[np.bool_] = pairwise_iou(boxes.take(better, axis=0), boxes.take(others, axis=0)) > threshold
+    covered &= classes.take(better)[:, None] == classes.take(others)
+    return covered
 
 
-def _areas(x1: Boxes, y1: Boxes, x2: Boxes, y2: Boxes) -> Boxes:
-    areas: Boxes = np.maximum(x2 - x1, _NONE) * np.maximum(y2 - y1, _NONE)
+def _areas(boxes: Boxes) -> Boxes:
+    """Return the areas (…) of boxes ((x1, y1), (x2, y2), …)."""
+    sides = np.maximum(boxes[1] - boxes[0], _NONE)
+    areas: Boxes = sides[0] * sides[1]
     return areas

@@ -57,7 +57,7 @@ def best_of_columns(scores: Tensor, info: TensorSpec, threshold: float) -> tuple
         The boxes' positions (m,), rising; the best class of each (m,), of equal ones the lower; real scores (m,).
     """
     rows = reaching(threshold, np.maximum.reduce(scores, axis=0), info)
-    chosen = scores[:, rows]
+    chosen = scores.take(rows, axis=1)
     classes = chosen.argmax(axis=0)
     return rows, classes.astype(np.int64), real(chosen[classes, np.arange(len(rows))], info)
 
@@ -69,7 +69,7 @@ def best_of_rows(scores: Tensor, info: TensorSpec, threshold: float) -> tuple[Ro
     """
     hits = reaching(threshold, scores.reshape(-1), info)
     rows = np.unique(hits // scores.shape[1])
-    chosen = scores[rows]
+    chosen = scores.take(rows, axis=0)
     classes = chosen.argmax(axis=1)
     return rows, classes.astype(np.int64), real(chosen[np.arange(len(rows)), classes], info)
 
