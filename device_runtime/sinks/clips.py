@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections import deque
 from dataclasses import dataclass, field
@@ -36,9 +35,8 @@ _RING_BYTES = 32 * MB
 _AT_ONCE = 3
 """Pictures that are written per prediction: what waits is caught up with, and no prediction waits long."""
 
-# A clip that grows makes room as it does: by how many frames, and for how much more.
-_CHECK = 5
 _MARGIN_BYTES = MB // 2
+"""A clip makes room while it grows: for what it has so far, and for the frames that are next."""
 
 _HOLD_NS = 2_000_000_000
 """For how long a picture stands still where frames are missing; after that the clip leaves the gap out."""
@@ -209,8 +207,7 @@ class Clips:
         recording.picture = picture
         if shot.captured_ns - recording.first_ns >= (recording.file.frames - 0.5) * _STEP_NS:
             recording.file.write(picture)
-        if recording.file.frames % _CHECK == 1:
-            self._budget.make_room(recording.file.size_bytes + _MARGIN_BYTES)
+        self._budget.make_room(recording.file.size_bytes + _MARGIN_BYTES)
 
     def _finish(self, recording: _Recording) -> None:
         file = recording.file
@@ -228,7 +225,6 @@ class Clips:
 def _shoot(frame: AnyFrame, prediction: Prediction) -> _Shot:
     """Return a frame as JPEG: an MJPEG camera's own, else one of at most ``_WIDTH`` px."""
     frame_size = (frame.width, frame.height)
-    prediction = dataclasses.replace(prediction, events=())
     if isinstance(frame, RawFrame) and frame.encoding is Encoding.JPEG:
         return _Shot(prediction.captured_ns, frame.data, frame_size, frame_size, prediction)
     whole = frame.decoded()

@@ -151,20 +151,25 @@ def noisy(seed):
     return given
 
 
-def record_noise(sink, number):
+def record_noise(sink, number, check=lambda: None):
     """Record a second of noise, about 2.5 MB."""
     for step in range(20):
         begun = [event(number)] if step == 0 else []
         sink.take(noisy(step % 5), predicted(*begun, index=step, seconds=number * 10 + step / 10))
+        check()
 
 
 def test_the_oldest_clips_make_room(tmp_path):
     sink = Clips(ClipSpec("clips", before_s=0, after_s=1, budget_mb=8), tmp_path)
+
+    def check():
+        assert sum(path.stat().st_size for path in (tmp_path / "clips").iterdir()) <= 8_000_000
+
     for number in range(1, 6):
-        record_noise(sink, number)
+        record_noise(sink, number, check)
     sink.close(failed=False)
     kept = sorted(path.stem for path in (tmp_path / "clips").glob("*.mp4"))
-    assert sum(path.stat().st_size for path in (tmp_path / "clips").iterdir()) <= 8_000_000
+    check()
     assert kept == [stem_of(event(number)) for number in range(6 - len(kept), 6)]
     assert 1 < len(kept) < 5
 

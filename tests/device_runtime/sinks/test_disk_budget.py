@@ -83,7 +83,10 @@ def test_what_another_process_may_still_be_writing_stays(tmp_path):
     second = DiskBudget(tmp_path, 1000, SUFFIXES)
     assert (tmp_path / UNFINISHED).exists()
     first.close()
+    third = DiskBudget(tmp_path, 1000, SUFFIXES)
+    assert (tmp_path / UNFINISHED).exists()
     second.close()
+    third.close()
     DiskBudget(tmp_path, 1000, SUFFIXES).close()
     assert not (tmp_path / UNFINISHED).exists()
 

@@ -96,7 +96,7 @@ def test_a_line_that_was_cut_by_a_power_cut_is_removed(tmp_path_factory, cut):
     whole = path.read_bytes()
     path.write_bytes(whole[:cut])
     kept = whole[:cut].count(b"\n")
-    assert [line["frame_index"] for line in written(path, [predicted(index=9)])] == [*range(kept), 9]
+    assert [line["frame_index"] for line in written(path, [Prediction(9, 0, ())])] == [*range(kept), 9]
 
 
 def test_a_file_of_something_else_is_left_alone(tmp_path):

@@ -67,3 +67,13 @@ def test_a_full_disk_is_an_error_leaves_nothing_half_written_and_space_mends_it(
     filler.unlink()
     sink.take(noise(1), predicted(event(2)))
     assert len(names(small_disk / "snaps")) == 2
+
+
+def test_a_picture_whose_json_has_no_room_does_not_stay_alone(small_disk):
+    sink = Snapshots(SnapshotSpec("snaps"), small_disk)
+    (small_disk / "filler").write_bytes(bytes(980_000))
+    bulky = predicted(event(1))
+    bulky.timings_ms.update({f"stage {number}": 1.0 for number in range(10_000)})
+    with pytest.raises(EdgeError, match=r"cannot write .*\.json: no space left on the disk"):
+        sink.take(frame(), bulky)
+    assert names(small_disk / "snaps") == []
