@@ -50,6 +50,7 @@ def decode_boxes_scores(outputs: Sequence[Tensor], spec: ModelSpec) -> Candidate
     """
     rows, classes, scores = _above(outputs[1], spec)
     boxes = real(outputs[0].reshape(-1, 4)[rows], spec.outputs[0])
+    require_finite(boxes, spec.outputs[0])
     return apart(to_fractions(boxes, spec, spec.task.box_format), scores, classes, spec)
 
 

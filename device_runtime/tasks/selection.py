@@ -11,7 +11,7 @@ import numpy.typing as npt
 from device_runtime.contract.model import BoxFormat, BoxUnit, ModelSpec, ScoreActivation, TensorSpec
 from device_runtime.engine.values import real
 from device_runtime.tasks.boxes import suppress, to_xyxy
-from device_runtime.tasks.interface import Candidates, Classes, Scores, require_finite
+from device_runtime.tasks.interface import Candidates, Classes, Scores
 from device_runtime.vision.frame import Tensor
 from device_runtime.vision.placement import Boxes, Points
 
@@ -39,7 +39,7 @@ def stored_threshold(threshold: float, tensor: Tensor, info: TensorSpec) -> Any:
 def reaching(threshold: float, tensor: Tensor, info: TensorSpec) -> Rows:
     """Return where a flat tensor of scores, as they are stored, reaches ``threshold``: (n,), rising."""
     least = stored_threshold(threshold, tensor, info)
-    return np.empty(0, np.intp) if least is None else np.flatnonzero(tensor >= least)
+    return np.empty(0, np.intp) if least is None else (tensor >= least).nonzero()[0]
 
 
 def best_of_columns(scores: Tensor, info: TensorSpec, threshold: float) -> tuple[Rows, Classes, Scores]:
@@ -56,10 +56,10 @@ def best_of_columns(scores: Tensor, info: TensorSpec, threshold: float) -> tuple
     Returns:
         The boxes' positions (m,), rising; the best class of each (m,), of equal ones the lower; real scores (m,).
     """
-    rows = reaching(threshold, np.maximum.reduce(scores, axis=0), info)
-    chosen = scores.take(rows, axis=1)
-    classes = chosen.argmax(axis=0)
-    return rows, classes.astype(np.int64), real(chosen[classes, np.arange(len(rows))], info)
+    highest = np.maximum.reduce(scores, axis=0)
+    rows = reaching(threshold, highest, info)
+    classes = scores.take(rows, axis=1).argmax(axis=0)
+    return rows, classes.astype(np.int64), real(highest.take(rows), info)
 
 
 def best_of_rows(scores: Tensor, info: TensorSpec, threshold: float) -> tuple[Rows, Classes, Scores]:
@@ -70,8 +70,7 @@ def best_of_rows(scores: Tensor, info: TensorSpec, threshold: float) -> tuple[Ro
     hits = reaching(threshold, scores.reshape(-1), info)
     rows = np.unique(hits // scores.shape[1])
     chosen = scores.take(rows, axis=0)
-    classes = chosen.argmax(axis=1)
-    return rows, classes.astype(np.int64), real(chosen[np.arange(len(rows)), classes], info)
+    return rows, chosen.argmax(axis=1).astype(np.int64), real(chosen.max(axis=1), info)
 
 
 def activated_threshold(threshold: float, activation: ScoreActivation) -> float:
@@ -124,11 +123,9 @@ def apart(
         classes: (n,) int64.
         spec: the model's.
         points: (n, k, 3) numbers, or None.
-
-    Raises:
-        ModelError: a box is no number.
     """
-    require_finite(boxes, spec.outputs[0])
+    if not len(scores):
+        return Candidates(classes, scores, boxes, points)
     kept = suppress(boxes, scores, classes, spec.task.iou_threshold, spec.task.max_items)
     return Candidates(
         classes[kept], np.minimum(scores[kept], np.float32(1)), boxes[kept], None if points is None else points[kept]

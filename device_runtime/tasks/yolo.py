@@ -50,7 +50,7 @@ def decode_yolov8(outputs: Sequence[Tensor], spec: ModelSpec) -> Candidates:
     _require_numbers(columns, spec)
     rows, classes, scores = best_of_columns(columns[4:], info, spec.task.score_threshold)
     best = the_best(scores)
-    boxes = to_fractions(real(columns[:4, rows[best]].T, info), spec, BoxFormat.CXCYWH)
+    boxes = to_fractions(real(columns[:4].take(rows[best], axis=1).T, info), spec, BoxFormat.CXCYWH)
     return apart(boxes, scores[best], classes[best], spec)
 
 
@@ -89,7 +89,7 @@ def decode_yolov8_pose(outputs: Sequence[Tensor], spec: ModelSpec) -> Candidates
     _require_numbers(columns, spec)
     rows, classes, scores = best_of_columns(columns[4:5], info, spec.task.score_threshold)
     best = the_best(scores)
-    chosen = real(columns[:, rows[best]].T, info)
+    chosen = real(columns.take(rows[best], axis=1).T, info)
     boxes = to_fractions(chosen[:, :4], spec, BoxFormat.CXCYWH)
     points = chosen[:, 5:].reshape(len(chosen), (len(columns) - 5) // 3, 3)
     # A point is a box without a size: the same unit, the same way to fractions.

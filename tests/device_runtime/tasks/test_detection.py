@@ -56,6 +56,21 @@ def test_suppression_keeps_what_no_better_box_of_its_class_covers(rows, random, 
     assert suppress(boxes, scores, classes, threshold, count).tolist() == kept[:count]
 
 
+@settings(max_examples=20)
+@given(st.integers(0, 2**31), st.integers(100, 400), st.sampled_from([5, 60, 400]))
+def test_hundreds_of_boxes_are_suppressed_as_a_few_are(seed, number, count):
+    rng = np.random.default_rng(seed)
+    corners = rng.random((number, 2)) * 0.6
+    boxes = np.concatenate([corners, corners + 0.1 + rng.random((number, 2)) * 0.2], axis=1).astype(np.float32)
+    scores, classes = rng.permutation(number).astype(np.float32) / number, rng.integers(0, 3, number)
+    kept: list[int] = []
+    for index in np.argsort(-scores):
+        rivals = [i for i in kept if classes[i] == classes[index]]
+        if not rivals or iou(boxes[index], boxes[rivals]).max() <= np.float32(0.4):
+            kept.append(int(index))
+    assert suppress(boxes, scores, classes, 0.4, count).tolist() == kept[:count]
+
+
 @pytest.mark.parametrize(
     ("order", "numbers"),
     [
