@@ -1,4 +1,4 @@
-"""Where a board is: ``local:DIR``, or a name from ``[targets]`` of edgekit.toml."""
+"""Where a board is: ``local:DIR``, over SSH, or a name from ``[targets]`` of edgekit.toml."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from device_runtime.contract.decode import suggestion
 from device_runtime.errors import UsageError
+from edgekit.boards.ssh import SshTarget, is_ssh, parse_ssh
 from edgekit.project.config import Project
 
 _FORMS = "local:DIR, or a name from [targets] in edgekit.toml"
@@ -24,7 +25,7 @@ class LocalTarget:
 
 
 def find_target(text: str | None, project: Project | None) -> LocalTarget:
-    """Return the target that a word means; without a word, the project's only one.
+    """Return the folder that a word means; without a word, the project's only one.
 
     Args:
         text: what the user wrote. A relative folder is relative to the current one.
@@ -33,6 +34,29 @@ def find_target(text: str | None, project: Project | None) -> LocalTarget:
     Raises:
         UsageError: there is no such target, or none was named and the project has not exactly one.
     """
+    named = _look_up(text, project)
+    return LocalTarget(_folder(named.text, named.base, named.where), named.name)
+
+
+def find_place(text: str | None, project: Project | None) -> LocalTarget | SshTarget:
+    """Return the folder, or the board over SSH, that a word means; see ``find_target``."""
+    named = _look_up(text, project)
+    if is_ssh(named.text):
+        return parse_ssh(named.text, named.name, named.where)
+    return LocalTarget(_folder(named.text, named.base, named.where), named.name)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A target as it was written, and where: ``base`` is what a relative folder is relative to."""
+
+    text: str
+    name: str
+    base: Path
+    where: str
+
+
+def _look_up(text: str | None, project: Project | None) -> _Named:
     targets = project.file.targets if project else {}
     if text is None:
         if len(targets) != 1:
@@ -40,10 +64,10 @@ def find_target(text: str | None, project: Project | None) -> LocalTarget:
             raise UsageError(f"no target was named, and {had}", hint=f"name one: {_FORMS}")
         text = next(iter(targets))
     if text in targets and project is not None:
-        return LocalTarget(_folder(targets[text], project.folder, f"{project.path}: targets: {text}"), text)
-    if ":" not in text and targets:
+        return _Named(targets[text], text, project.folder, f"{project.path}: targets: {text}")
+    if ":" not in text and "@" not in text and targets:
         raise UsageError(f'no target "{text}"', hint=suggestion(text, targets))
-    return LocalTarget(_folder(text, Path.cwd(), "target"), text)
+    return _Named(text, text, Path.cwd(), "target")
 
 
 def _folder(text: str, base: Path, where: str) -> Path:

@@ -17,7 +17,7 @@ from device_runtime import __version__
 from device_runtime.contract.decode import dumps, suggestion
 from device_runtime.contract.reported import ReportedError, report_of
 from device_runtime.errors import EdgeError, Interrupted
-from device_runtime.signals import interrupt_on
+from device_runtime.signals import interrupt_on, leave
 
 _BUG_EXIT_CODE = 70
 
@@ -37,6 +37,8 @@ COMMANDS = {
     "rollback": "Return a board to its previous release.",
     "demo": "Run a model on a camera, a video or pictures, and draw what it finds.",
     "bench": "Measure latency, stage by stage.",
+    "monitor": "Show how a running application is doing, live.",
+    "tunnel": "Open a board's page on this machine, over SSH.",
     "doctor": "Check this machine, and say what mends it.",
 }
 """The verbs and what each is for, in the order in which a newcomer meets them; each is a file beside this one."""
@@ -94,7 +96,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         # The reader (head, less) went away; Python would complain again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
+    leave(code)
 
 
 def _run(arguments: list[str]) -> int:

@@ -6,13 +6,20 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
 from device_runtime.contract.decode import dumps
 from device_runtime.contract.events import Event, Events, Notice, Progress, Step
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 _REFRESH_S = 0.1
+
+TableRows = tuple[str, Sequence[str], Sequence[Sequence[object]], Sequence[int]]
+"""A table: its title, columns, rows, and the indices of the columns that are right-aligned."""
 
 
 @contextmanager
@@ -35,6 +42,12 @@ def answer_json(value: object) -> None:
     click.echo(dumps(value), nl=False)
 
 
+def answer_line(line: str) -> None:
+    """Print one line of a command that answers with JSON lines; it is there at once, for who reads along."""
+    click.echo(line)
+    sys.stdout.flush()
+
+
 def warn(message: str) -> None:
     """Print a warning to stderr."""
     click.echo(click.style("warning: ", fg="yellow") + message, err=True)
@@ -42,17 +55,53 @@ def warn(message: str) -> None:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[int] = ()) -> None:
     """Print a table to stdout; the columns with the indices in ``right`` are right-aligned."""
-    from rich import box  # noqa: PLC0415 - 60 ms, only for those who print a table
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415 - 60 ms, only for those who print a table
 
-    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    width = None if sys.stdout.isatty() else 160
+    Console(highlight=False, markup=False, width=width).print(_table(columns, rows, right))
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[int], title: str = "") -> Table:
+    from rich import box  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", title_justify="left")
+    if title:
+        view.title = Text(title, "bold")
     for index, column in enumerate(columns):
         view.add_column(column, justify="right" if index in right else "left", overflow="fold")
     for row in rows:
-        view.add_row(*[str(cell) for cell in row])
-    width = None if sys.stdout.isatty() else 160
-    Console(highlight=False, markup=False, width=width).print(view)
+        view.add_row(*[Text(str(cell)) for cell in row])
+    return view
+
+
+class Screen(Protocol):
+    """Shows a whole new content: a headline and its tone (good, wait, bad), lines, and tables."""
+
+    def __call__(self, headline: str, tone: str, lines: Sequence[str], tables: Sequence[TableRows]) -> None:
+        """Replace what is shown."""
+
+
+@contextmanager
+def live_view() -> Iterator[Screen]:
+    """Show content on stdout's terminal that changes in place; the last one stays when it ends."""
+    from rich.console import Console, Group  # noqa: PLC0415 - only for those who look
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    colours = {"good": "bold green", "wait": "bold yellow", "bad": "bold red"}
+    console = Console(highlight=False, markup=False)
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+
+        def show(headline: str, tone: str, lines: Sequence[str], tables: Sequence[TableRows]) -> None:
+            parts = [Text(headline, colours[tone]), *(Text(line, no_wrap=True, overflow="crop") for line in lines)]
+            live.update(
+                Group(*parts, *(_table(columns, rows, right, title) for title, columns, rows, right in tables)),
+                refresh=True,
+            )
+
+        yield show
 
 
 def size(count: int) -> str:

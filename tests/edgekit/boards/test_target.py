@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from device_runtime.errors import UsageError
-from edgekit.boards.target import find_target
+from edgekit.boards.target import find_place, find_target
 from edgekit.project.config import read_project
 
 
@@ -43,3 +43,12 @@ def test_an_unknown_name_is_answered_with_a_known_one(tmp_path):
 def test_other_forms_are_answered_with_the_forms_that_exist(text):
     with pytest.raises(UsageError, match=r"expected local:DIR, or a name from \[targets\] in edgekit.toml"):
         find_target(text, None)
+
+
+def test_a_board_over_ssh_is_found_by_its_name_or_as_it_is(tmp_path):
+    found = find_place("line", project(tmp_path, ['line = "ssh://pi@line-3.local:2222"']))
+    assert (found.host, found.user, found.port, str(found)) == ("line-3.local", "pi", 2222, "line")
+    assert find_place("pi@board", project(tmp_path, ['line = "ssh://pi@x"'])).host == "board"
+    assert find_place("local:b", None).root == Path.cwd() / "b"
+    with pytest.raises(UsageError, match=r"edgekit.toml: targets: bad: expected user@host"):
+        find_place("bad", project(tmp_path, ['bad = "ssh://-x"']))
