@@ -68,7 +68,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[object]], right: Sequ
 
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", title_justify="left")
     if title:
-        view.title = Text(title, "bold")
+        view.title, view.show_edge = Text(title, "bold"), False
     for index, column in enumerate(columns):
         view.add_column(column, justify="right" if index in right else "left", overflow="fold")
     for row in rows:
@@ -86,8 +86,10 @@ class Screen(Protocol):
 @contextmanager
 def live_view() -> Iterator[Screen]:
     """Show content on stdout's terminal that changes in place; the last one stays when it ends."""
-    from rich.console import Console, Group  # noqa: PLC0415 - only for those who look
+    from rich.columns import Columns  # noqa: PLC0415 - only for those who look
+    from rich.console import Console, Group  # noqa: PLC0415
     from rich.live import Live  # noqa: PLC0415
+    from rich.padding import Padding  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     colours = {"good": "bold green", "wait": "bold yellow", "bad": "bold red"}
@@ -96,10 +98,10 @@ def live_view() -> Iterator[Screen]:
 
         def show(headline: str, tone: str, lines: Sequence[str], tables: Sequence[TableRows]) -> None:
             parts = [Text(headline, colours[tone]), *(Text(line, no_wrap=True, overflow="crop") for line in lines)]
-            live.update(
-                Group(*parts, *(_table(columns, rows, right, title) for title, columns, rows, right in tables)),
-                refresh=True,
-            )
+            grid = [
+                Padding(_table(columns, rows, right, title), (1, 3, 0, 0)) for title, columns, rows, right in tables
+            ]
+            live.update(Group(*parts, Columns(grid)), refresh=True)
 
         yield show
 

@@ -24,17 +24,21 @@ Show = Callable[[LiveStatus, str], None]
 
 @dataclass(frozen=True)
 class Pace:
-    """How often to ask, and how many times: without a ``count``, until the user has enough."""
+    """How often to ask, and how many times: without a ``count``, until the user has enough.
+
+    ``patience_s`` is how long an application that answered before may be away.
+    """
 
     interval_s: float = 1.0
     count: int | None = None
+    patience_s: float = PATIENCE_S
 
 
 def follow(client: PageClient, pace: Pace, show: Show) -> None:
     """Give each status to ``show``; while nothing answers, the last one again with what is wrong.
 
     Raises:
-        UnreachableError: nothing answered at first, or for ``PATIENCE_S``.
+        UnreachableError: nothing answered at first, or for longer than the pace bears.
         EdgeError: see ``PageClient.status``.
     """
     last: LiveStatus | None = None
@@ -48,7 +52,7 @@ def follow(client: PageClient, pace: Pace, show: Show) -> None:
             shown += 1
         except UnreachableError:
             away_s = time.monotonic() - reached
-            if last is None or away_s > PATIENCE_S:
+            if last is None or away_s > pace.patience_s:
                 raise
             show(last, f"no answer for {away_s:.0f} s")
         if pace.count is not None and shown >= pace.count:
