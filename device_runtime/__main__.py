@@ -21,7 +21,7 @@ from device_runtime.contract.reported import report_of
 from device_runtime.contract.service import ServiceSpec, parse_page
 from device_runtime.errors import EdgeError, Interrupted, UsageError
 from device_runtime.install.lock import using
-from device_runtime.signals import interrupt_on
+from device_runtime.signals import interrupt_on, leave
 
 
 def main(arguments: list[str]) -> int:
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     except EdgeError as error:
         return _report(error, as_json=options.json)
     if options.json:
-        print(dumps(document), end="")  # noqa: T201 - stdout is the answer
+        print(dumps(document), end="", flush=True)  # noqa: T201 - stdout is the answer
     return 130 if isinstance(document, dict) and document.get("interrupted") else 0
 
 
@@ -208,9 +208,9 @@ def _report(error: EdgeError, *, as_json: bool) -> int:
     if error.hint:
         print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201
     if as_json:
-        print(dumps({"error": report_of(error)}), end="")  # noqa: T201
+        print(dumps({"error": report_of(error)}), end="", flush=True)  # noqa: T201
     return error.exit_code
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

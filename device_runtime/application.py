@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device_runtime.cameras.interface import Camera
-from device_runtime.cameras.sources import CameraOptions, open_camera
+from device_runtime.cameras.sources import CameraOptions, open_camera, public_name
 from device_runtime.contract.events import Events, Notice, silent
 from device_runtime.contract.model import ModelSpec
 from device_runtime.contract.prediction import Prediction
@@ -69,7 +69,7 @@ def run_application(application: Application, make_sinks: MakeSinks, events: Eve
     identity = Identity(
         application.spec.name,
         f"{predictor.engine.name} {predictor.engine.version}",
-        service.source,
+        public_name(service.source),
         application.release,
         application.limits.stall_s,
     )
@@ -77,7 +77,11 @@ def run_application(application: Application, make_sinks: MakeSinks, events: Eve
     with ExitStack() as unused:
         camera = open_camera(service.source, options, events)
         unused.callback(camera.close)
-        sinks = [*make_sinks(camera), *_open_sinks(application, telemetry, events)]
+        sinks: list[Sink] = []
+        for make in (make_sinks, lambda _: _open_sinks(application), lambda _: _open_page(service, telemetry, events)):
+            for sink in make(camera):
+                sinks.append(sink)
+                unused.callback(sink.close, failed=True)
         workers = service.workers or default_workers(service.threads)
         setup = LoopSetup(
             application.limits,
@@ -125,15 +129,18 @@ class _Refinement:
         return None if self._rules is None else self._rules.finish()
 
 
-def _open_sinks(application: Application, telemetry: Telemetry, events: Events) -> list[Sink]:
+def _open_sinks(application: Application) -> list[Sink]:
     from device_runtime.sinks.registry import open_sinks  # noqa: PLC0415 - it imports what the service asks for
 
-    sinks = open_sinks(application.service, application.data, application.name)
-    if application.service.page is not None:
-        from device_runtime.web.page import Page  # noqa: PLC0415 - starlette and uvicorn take 0.2 s to import
+    return open_sinks(application.service, application.data, application.name)
 
-        page = Page(application.service.page, telemetry, application.service.regions)
-        page.start()
-        events(Notice(f"the page is at {page.url}"))
-        sinks.append(page)
-    return sinks
+
+def _open_page(service: ServiceSpec, telemetry: Telemetry, events: Events) -> list[Sink]:
+    if service.page is None:
+        return []
+    from device_runtime.web.page import Page  # noqa: PLC0415 - starlette and uvicorn take 0.2 s to import
+
+    page = Page(service.page, telemetry, service.regions)
+    page.start()
+    events(Notice(f"the page is at {page.url}"))
+    return [page]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from device_runtime.cameras.sources import Repeating
+from device_runtime.cameras.sources import Repeating, public_name
 from device_runtime.contract.bench import BenchReport, EngineFacts, LatencyStats, MachineState, ModelFacts
 from device_runtime.contract.model import ModelSpec
 from device_runtime.contract.prediction import STAGES, Prediction
@@ -69,7 +69,7 @@ def run_bench(request: BenchRequest) -> BenchReport:
     frames = len(recorder.timings)
     if frames < 2:
         raise CameraError(
-            f"{request.source}: {summary.frames} frames in {summary.seconds:.1f} s are too few to measure",
+            f"{camera.name}: {summary.frames} frames in {summary.seconds:.1f} s are too few to measure",
             hint="measure longer: --duration 30",
         )
     samples = np.array(recorder.timings)
@@ -85,7 +85,7 @@ def run_bench(request: BenchRequest) -> BenchReport:
             f"{'x'.join(str(side) for side in tensor.shape)} {tensor.dtype}",
         ),
         engine=EngineFacts(engine.name, engine.version, engine.threads, engine.delegate),
-        source=request.source,
+        source=public_name(request.source),
         duration_s=recorder.seconds,
         warmup_frames=summary.frames - frames,
         stages=stats,

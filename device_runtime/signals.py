@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+import threading
 from types import FrameType
 from typing import NoReturn
 
@@ -13,6 +16,17 @@ def interrupt_on(*numbers: signal.Signals) -> None:
     """Let these signals leave by the same way as Ctrl-C, so that everything half-written is removed."""
     for number in numbers:
         signal.signal(number, _interrupt)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with ``code``, also when a thread hangs in a driver or at a pipe that nobody reads.
+
+    Python would wait for such a thread's lock on stdout, or let it run into what is being torn down. What must be
+    complete is complete before this is called.
+    """
+    if any(thread is not threading.main_thread() for thread in threading.enumerate()):
+        os._exit(code)
+    sys.exit(code)
 
 
 def signal_name(number: int) -> str:

@@ -112,9 +112,8 @@ class Telemetry:
             self._frames["dropped"] += count
             self._second(self._clock()).dropped += count
 
-    def damaged(self, message: str) -> None:
+    def damaged(self) -> None:
         """Count a frame that could not be decoded."""
-        del message
         with self._lock:
             self._frames["damaged"] += 1
 

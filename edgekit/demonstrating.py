@@ -9,6 +9,7 @@ from pathlib import Path
 
 from device_runtime.application import Application, run_application
 from device_runtime.cameras.interface import Camera
+from device_runtime.cameras.sources import public_name
 from device_runtime.contract.events import Events, Progress, Step
 from device_runtime.contract.prediction import Prediction
 from device_runtime.contract.service import ServiceSpec
@@ -58,7 +59,8 @@ def run_demo(located: LocatedModel, request: DemoRequest, events: Events) -> Dem
         EdgeError: the video cannot be written.
     """
     service = dataclasses.replace(request.service, jsonl=None, mqtt=None, webhook=None, snapshots=None, clips=None)
-    events(Step(f"run {located.spec.name} on {service.source}"))
+    source = public_name(service.source)
+    events(Step(f"run {located.spec.name} on {source}"))
     counter = _Counter(events, request.frames, located.spec.task.name)
     videos: list[AnnotatedVideo] = []
 
@@ -72,7 +74,7 @@ def run_demo(located: LocatedModel, request: DemoRequest, events: Events) -> Dem
     saved = str(request.save) if any(video.frames for video in videos) else None
     return DemoResult(
         located.spec.name,
-        service.source,
+        source,
         summary.frames,
         summary.dropped,
         round(summary.fps, 2),

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from device_runtime.errors import UsageError
 
+_PASSWORD = re.compile(r"://[^/?#]*:[^/?#]*@")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _MOST_CORNERS = 256
 _LONGEST_TOPIC = 200
@@ -221,6 +222,11 @@ class ServiceSpec:
     clips: Optional[ClipSpec] = None
 
     def __post_init__(self) -> None:
+        if _PASSWORD.search(self.source):
+            raise ValueError(
+                "source: expected a URL without a password, which would be in files and process lists; "
+                "it goes into the environment: EDGEKIT_RTSP_AUTH=USER:PASSWORD"
+            )
         if not 0 <= self.workers <= 64:
             raise ValueError(f"workers: expected 0–64, got {self.workers}")
         if self.size is not None and min(self.size) < 1:

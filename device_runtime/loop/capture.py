@@ -9,10 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from device_runtime.cameras.interface import Camera
-from device_runtime.contract.events import Events, Notice
 from device_runtime.errors import CameraError, EdgeError
 from device_runtime.loop.handover import Handover
-from device_runtime.telemetry import Telemetry
+from device_runtime.loop.status import Status
 from device_runtime.vision.raw import AnyFrame, DamagedFrameError
 from device_runtime.vision.staging import Item, Stage
 
@@ -38,15 +37,12 @@ class CaptureSetup:
 class Capture:
     """Reads a camera in a thread of its own, and puts what it gives where workers take it."""
 
-    def __init__(
-        self, camera: Camera, frames: Handover[Item], setup: CaptureSetup, telemetry: Telemetry, events: Events
-    ) -> None:
+    def __init__(self, camera: Camera, frames: Handover[Item], setup: CaptureSetup, status: Status) -> None:
         self.name = camera.name
         self.live = camera.live
         self._frames = frames
         self._setup = setup
-        self._telemetry = telemetry
-        self._events = events
+        self._status = status
         self._stopped = threading.Event()
         self._reader = _Reader(self, camera)
 
@@ -90,7 +86,7 @@ class Capture:
         reader.close_camera()
         if not reader.abandoned.is_set():
             if failure is None:
-                self._telemetry.camera_ended()
+                self._status.telemetry.camera_ended()
             self._frames.close(failure)
 
     def _read(self, reader: _Reader) -> str | None:
@@ -107,11 +103,9 @@ class Capture:
                 if not self._frames.put(frame if self._setup.stage is None else self._setup.stage(frame)):
                     return None
                 if self._frames.dropped > dropped:
-                    self._telemetry.dropped()
+                    self._status.telemetry.dropped()
             except DamagedFrameError as error:
-                if not self.live:
-                    raise
-                self._telemetry.damaged(str(error))
+                self._status.note_damaged(error)
             except CameraError as error:
                 if not self.live or self._setup.reopen is None:
                     raise
@@ -121,18 +115,18 @@ class Capture:
     def _open_again(self, reader: _Reader, reason: str) -> bool:
         """Open the camera again, however often it takes; False when nobody wants it any more."""
         reader.close_camera()
-        self._telemetry.camera_lost(reason)
-        self._events(Notice(f"{reason}; opening it again", "warning"))
+        self._status.telemetry.camera_lost(reason)
+        self._status.warn(f"{reason}; opening it again")
         pause_s = self._setup.first_pause_s
         while self._setup.reopen is not None and not self._stopped.wait(pause_s) and not reader.abandoned.is_set():
             try:
                 camera = self._setup.reopen()
             except EdgeError as error:
-                self._telemetry.camera_lost(str(error))
+                self._status.telemetry.camera_lost(str(error))
             else:
                 reader.camera = camera
-                self._telemetry.camera_back()
-                self._events(Notice(f"{self.name} gives frames again"))
+                self._status.telemetry.camera_back()
+                self._status.tell(f"{self.name} gives frames again")
                 return True
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         return False

@@ -6,13 +6,12 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from device_runtime.contract.events import Events, Notice
 from device_runtime.contract.live import SinkStatus
 from device_runtime.contract.prediction import Prediction
 from device_runtime.errors import EdgeError
 from device_runtime.loop.handover import Handover
+from device_runtime.loop.status import Status
 from device_runtime.sinks.interface import Sink
-from device_runtime.telemetry import Telemetry
 from device_runtime.vision.raw import AnyFrame
 
 Answer = Prediction | Callable[[], Prediction]
@@ -42,13 +41,11 @@ _CLOSE_S = 2.0
 class Delivery(threading.Thread):
     """Takes numbered results from workers, puts them in order, and hands them to the sinks."""
 
-    def __init__(
-        self, sinks: Sequence[Sink], refine: Refine | None, telemetry: Telemetry, events: Events, *, live: bool
-    ) -> None:
+    def __init__(self, sinks: Sequence[Sink], refine: Refine | None, status: Status, *, live: bool) -> None:
         super().__init__(name="delivery", daemon=True)
         self._refine = refine
-        self._telemetry = telemetry
-        self._outlets = [_Outlet(sink, events, self.fail, live=live) for sink in sinks]
+        self._status = status
+        self._outlets = [_Outlet(sink, status, self.fail, live=live) for sink in sinks]
         self._changed = threading.Condition()
         self._results: dict[int, Result | None] = {}
         self._next = 0
@@ -57,7 +54,7 @@ class Delivery(threading.Thread):
         self.failure: BaseException | None = None
         self.delivered = 0
         self.last: Prediction | None = None
-        telemetry.watch_sinks(self.status)
+        status.telemetry.watch_sinks(self.status)
 
     def put(self, number: int, result: Result | None) -> bool:
         """Hand over the result of the ``number``-th frame that was taken, None if it has none; False after a failure.
@@ -143,7 +140,7 @@ class Delivery(threading.Thread):
             prediction = self._refine.apply(frame, prediction)
         self.last = prediction
         self.delivered += 1
-        self._telemetry.predicted(prediction)
+        self._status.telemetry.predicted(prediction)
         self._hand_out((frame, prediction))
 
     def _hand_out(self, result: Delivered) -> None:
@@ -155,10 +152,10 @@ class Delivery(threading.Thread):
 class _Outlet:
     """One sink with its queue and its thread."""
 
-    def __init__(self, sink: Sink, events: Events, fail: Callable[[BaseException], None], *, live: bool) -> None:
+    def __init__(self, sink: Sink, status: Status, fail: Callable[[BaseException], None], *, live: bool) -> None:
         self.sink = sink
         self.failure: BaseException | None = None
-        self._events = events
+        self._status = status
         self._fail = fail
         self._taken = self._failed = 0
         self._error: str | None = None
@@ -212,10 +209,10 @@ class _Outlet:
             self._taken += 1
             if self._error is not None:
                 self._error = None
-                self._events(Notice(f"{self.sink.name} works again"))
+                self._status.tell(f"{self.sink.name} works again")
 
     def _note(self, error: BaseException) -> None:
         self._failed += 1
         if self._error is None and not self.sink.vital:
-            self._events(Notice(f"{self.sink.name}: {error}", "warning"))
+            self._status.warn(f"{self.sink.name}: {error}")
         self._error = str(error) if isinstance(error, EdgeError) else f"{type(error).__name__}: {error}"

@@ -19,6 +19,7 @@ from device_runtime.errors import CameraError, Interrupted
 from device_runtime.loop.capture import Capture, CaptureSetup
 from device_runtime.loop.delivery import Delivery, Refine
 from device_runtime.loop.handover import Handover
+from device_runtime.loop.status import Status
 from device_runtime.loop.workers import Predict, Workers
 from device_runtime.sinks.interface import Sink
 from device_runtime.telemetry import Identity, Telemetry
@@ -28,6 +29,7 @@ STALL_S = 10.0
 """A camera that gives no frame for this long has stopped; OpenCV's own read can hang for 30–90 s."""
 
 _LOOK_S = 0.1
+_CLOSE_S = 2.0
 _LEAST_LOOK_S = 0.01
 
 
@@ -59,10 +61,15 @@ class LoopSetup:
 
 @dataclass
 class RunSummary:
-    """What a run did. ``dropped`` are frames that nobody took in time, ``sink_dropped`` predictions likewise."""
+    """What a run did.
+
+    ``dropped`` are frames that nobody took in time, ``sink_dropped`` predictions likewise; ``damaged`` frames could not
+    be decoded, and were left out.
+    """
 
     frames: int = 0
     dropped: int = 0
+    damaged: int = 0
     sink_dropped: int = 0
     seconds: float = 0.0
     interrupted: bool = False
@@ -86,11 +93,11 @@ def run_loop(camera: Camera, predict: Predict, sinks: Sequence[Sink], setup: Loo
         EdgeError: the model or a vital sink failed.
     """
     setup = setup or LoopSetup()
-    telemetry = setup.telemetry or Telemetry(Identity("", "", camera.name))
+    status = Status(setup.telemetry or Telemetry(Identity("", "", camera.name)), setup.events)
     frames: Handover[Item] = Handover(1 if camera.live else max(1, setup.workers), newest_wins=camera.live)
-    capture = Capture(camera, frames, setup.capture, telemetry, setup.events)
-    delivery = Delivery(sinks, setup.refine, telemetry, setup.events, live=camera.live)
-    workers = Workers(frames, delivery, telemetry, setup.events, live=camera.live, frame_limit=setup.limits.frames)
+    capture = Capture(camera, frames, setup.capture, status)
+    delivery = Delivery(sinks, setup.refine, status, live=camera.live)
+    workers = Workers(frames, delivery, status, live=camera.live, frame_limit=setup.limits.frames)
     summary = RunSummary()
     # OpenCV's own threads would only take the cores from the workers: measured, a picture's resizing gains nothing.
     had_threads = cv2.getNumThreads()
@@ -112,8 +119,9 @@ def run_loop(camera: Camera, predict: Predict, sinks: Sequence[Sink], setup: Loo
         if hurry:
             frames.clear()
         capture.stop()
-        if workers.failure is not None:
-            delivery.close()
+        if workers.failure is None:
+            workers.join(_CLOSE_S if hurry else None)
+        delivery.close()  # a worker that still waits for a sink, or for a frame that has no answer, waits no more
         workers.join()
         failed = failed or workers.failure is not None
         cv2.setNumThreads(had_threads)
@@ -122,6 +130,7 @@ def run_loop(camera: Camera, predict: Predict, sinks: Sequence[Sink], setup: Loo
         raise workers.failure
     summary.frames, summary.last = delivery.delivered, delivery.last
     summary.dropped, summary.sink_dropped = frames.dropped, delivery.dropped
+    summary.damaged = status.damaged
     return summary
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
-from device_runtime.contract.events import Events, Notice
 from device_runtime.contract.prediction import Prediction
 from device_runtime.errors import EdgeError
 from device_runtime.loop.delivery import Answer, Delivery
 from device_runtime.loop.handover import Handover
-from device_runtime.telemetry import Telemetry
+from device_runtime.loop.status import Status
 from device_runtime.vision.raw import DamagedFrameError
 from device_runtime.vision.staging import Item, frame_of
 
@@ -28,16 +28,14 @@ class Workers:
         self,
         frames: Handover[Item],
         delivery: Delivery,
-        telemetry: Telemetry,
-        events: Events,
+        status: Status,
         *,
         live: bool,
         frame_limit: int | None,
     ) -> None:
         self._frames = frames
         self._delivery = delivery
-        self._telemetry = telemetry
-        self._events = events
+        self._status = status
         self._live = live
         self._limit = frame_limit
         self._threads: list[threading.Thread] = []
@@ -69,10 +67,11 @@ class Workers:
         with self._changed:
             return self._changed.wait_for(lambda: self._running == 0 or self.failure is not None, timeout_s)
 
-    def join(self) -> None:
-        """Wait until each has finished the frame that it is at."""
+    def join(self, timeout_s: float | None = None) -> None:
+        """Wait until each has finished the frame that it is at, or for so long in all."""
+        end = None if timeout_s is None else time.monotonic() + timeout_s
         for thread in self._threads:
-            thread.join()
+            thread.join(None if end is None else max(0.0, end - time.monotonic()))
 
     def _start(self, make: Callable[[], Predict]) -> None:
         with self._changed:
@@ -92,7 +91,7 @@ class Workers:
         finally:
             with self._changed:
                 self._running -= 1
-                self._telemetry.workers = self._running
+                self._status.telemetry.workers = self._running
                 self._changed.notify_all()
 
     def _made(self, make: Callable[[], Predict]) -> Predict | None:
@@ -102,11 +101,11 @@ class Workers:
         except (EdgeError, MemoryError) as error:
             if self._running == 1:
                 raise
-            self._events(Notice(f"no further worker: {error}", "warning"))
+            self._status.warn(f"no further worker: {error}")
             return None  # and none is tried again: _starting stays
         self._contended = self._frames.contended
         self._starting = False
-        self._telemetry.workers = self._running
+        self._status.telemetry.workers = self._running
         return predict
 
     def _work(self, predict: Predict) -> None:
@@ -120,9 +119,7 @@ class Workers:
                 if self._running > 1 and not isinstance(answer, Prediction):
                     answer = answer()  # while others are at the model; alone, the delivering thread does it meanwhile
             except DamagedFrameError as error:
-                if not self._live:
-                    raise
-                self._telemetry.damaged(str(error))
+                self._status.note_damaged(error)
                 self._delivery.put(number, None)
                 continue
             if not self._delivery.put(number, (frame_of(item), answer)):

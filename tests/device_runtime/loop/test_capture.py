@@ -123,12 +123,19 @@ def test_frames_that_turn_out_damaged_when_they_are_taken_are_counted_and_keep_t
     assert looping.telemetry.status().frames["damaged"] > 0
 
 
-def test_a_damaged_frame_of_a_file_is_an_error():
+def test_damaged_frames_of_a_file_are_left_out_counted_and_told_once():
     def damaged(frame):
-        raise DamagedFrameError(f"frame {frame.index}: half a picture")
+        if frame.index in (2, 5):
+            raise DamagedFrameError(f"clip.avi: frame {frame.index}: half a picture")
+        return predict(frame)
 
-    with pytest.raises(DamagedFrameError, match="frame 0"):
-        run_loop(ScriptedCamera([(0, 1)] * 3), damaged, [])
+    notices, sink = [], ListSink()
+    summary = run_loop(ScriptedCamera([(0, 1)] * 8), damaged, [sink], LoopSetup(events=notices.append))
+    assert [prediction.frame_index for _, prediction in sink.taken] == [0, 1, 3, 4, 6, 7]
+    assert (summary.frames, summary.damaged) == (6, 2)
+    assert notices == [
+        Notice("clip.avi: frame 2: half a picture; it is left out, and further ones are only counted", "warning")
+    ]
 
 
 def test_an_end_while_a_camera_is_being_opened_does_not_wait_for_it():
