@@ -1,9 +1,15 @@
 """The command line as a test calls it."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgekit.cli.app import main
+
+_REPOSITORY = Path(__file__).parent.parent.parent
 
 
 @dataclass(frozen=True)
@@ -40,3 +46,22 @@ class CommandLine:
         answer = self(*arguments)
         assert answer.code == 0, answer.err
         return answer
+
+
+class ChildCommandLine(CommandLine):
+    """Runs commands in a process of their own: where the test has threads, which a command that ends would end."""
+
+    def __init__(self, folder) -> None:
+        self._folder = folder
+
+    def __call__(self, *arguments) -> Answer:
+        done = subprocess.run(
+            [sys.executable, "-m", "edgekit", *(str(argument) for argument in arguments)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd=self._folder,
+            env={**os.environ, "PYTHONPATH": str(_REPOSITORY)},
+            check=False,
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)

@@ -19,7 +19,7 @@ def telemetry():
     made.predicted(make_prediction(0, events=(event,)))
     made.predicted(make_prediction(1))
     made.dropped(3)
-    made.damaged("x")
+    made.damaged()
     made.camera_lost("gone")
     made.watch_sinks(lambda: {"mqtt": SinkStatus(5, 2, 1, "no broker")})
     made.watch_viewers(lambda: 4)

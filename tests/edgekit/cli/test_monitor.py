@@ -14,8 +14,15 @@ import pytest
 
 from device_runtime.contract.decode import dumps
 from device_runtime.contract.service import PageSpec, ServiceSpec
+from tests.support.cli import ChildCommandLine
 from tests.support.live_pages import TOKEN, running, wait_for
 from tests.support.ssh_server import ssh_server
+
+
+@pytest.fixture
+def edgekit(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return ChildCommandLine(tmp_path)
 
 
 @pytest.fixture

@@ -11,8 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cli import ChildCommandLine
 from tests.support.live_pages import running, wait_for
 from tests.support.ssh_server import ssh_server
+
+
+@pytest.fixture
+def edgekit(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return ChildCommandLine(tmp_path)
 
 
 @pytest.fixture
