@@ -61,7 +61,7 @@ def video() -> str:
         camera = VideoFile(path)
         seen = []
         while (frame := camera.read()) is not None:
-            seen.append(round(float(frame.pixels.mean())))
+            seen.append(round(float(frame.decoded().pixels.mean())))
         camera.close()
     wrong = [got for got, wanted in zip(seen, greys, strict=False) if abs(got - wanted) > _VIDEO_TOLERANCE]
     if len(seen) != len(greys) or wrong:

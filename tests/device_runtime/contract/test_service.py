@@ -96,3 +96,15 @@ def test_a_password_in_a_url_is_refused_and_not_shown(url):
 
 def test_events_are_delivered_once_or_more_unless_told_otherwise():
     assert MqttSpec("broker", "belt").qos == "1"
+
+
+@pytest.mark.parametrize("source", ["rtsp://pi:geheim@cam/stream", "rtsps://pi:geheim@cam:554/stream"])
+def test_a_password_in_a_source_is_refused_and_not_shown(source):
+    with pytest.raises(ValueError, match="EDGEKIT_RTSP_AUTH=USER:PASSWORD") as caught:
+        ServiceSpec(source=source)
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["rtsp://cam:554/stream", "rtsp://pi@cam/stream", "file:a:b@c.mp4", "v4l2:0"])
+def test_sources_without_a_password_are_taken(source):
+    assert ServiceSpec(source=source).source == source
