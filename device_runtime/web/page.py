@@ -19,8 +19,8 @@ from device_runtime.web.pictures import Pictures
 from device_runtime.web.preview import Preview
 from device_runtime.web.server import Server
 
-STALLED_S = 20.0
-"""A viewer that takes nothing for so long is let go: its place is for others."""
+STALLED_S = 15.0
+"""A connection that takes nothing, or sends no request, for so long is ended: its place is for others."""
 
 
 class Page:
@@ -80,7 +80,7 @@ class Page:
         """
         listener = open_listener(self._spec.host, self._spec.port, self._stalled_s)
         self._port = listener.getsockname()[1]
-        self._server = Server(listener, self._make_app, self._stop_app)
+        self._server = Server(listener, self._make_app, self._stop_app, self._stalled_s)
         self._encoder.start()
         self._server.start()
         self._telemetry.watch_viewers(lambda: self.viewers)

@@ -14,9 +14,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from device_runtime.errors import EdgeError
 
-_REQUEST_S = 10.0
-"""A connection has this long to send a request: uvicorn itself would wait for ever."""
-
 _HEAD_BYTES = 16384
 _CONNECTIONS = 256
 _KEEP_ALIVE_S = 15
@@ -28,11 +25,17 @@ MakeApp = Callable[[], ASGIApp]
 class Server:
     """Serves one application on a listening socket."""
 
-    def __init__(self, listener: socket.socket, make_app: MakeApp, stop_app: Callable[[], None]) -> None:
-        """Serve what ``make_app`` makes in the event loop; ``stop_app`` is called there before the end."""
+    def __init__(
+        self, listener: socket.socket, make_app: MakeApp, stop_app: Callable[[], None], patience_s: float
+    ) -> None:
+        """Serve what ``make_app`` makes in the event loop; ``stop_app`` is called there before the end.
+
+        A connection has ``patience_s`` to send a request: uvicorn itself would wait for ever.
+        """
         self._listener = listener
         self._make_app = make_app
         self._stop_app = stop_app
+        self._patience_s = patience_s
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -66,7 +69,7 @@ class Server:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         config = uvicorn.Config(
             self._make_app(),
-            http=_ImpatientProtocol,
+            http=type("Protocol", (_ImpatientProtocol,), {"patience_s": self._patience_s}),
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -110,6 +113,7 @@ class _Announcing(uvicorn.Server):
 class _ImpatientProtocol(H11Protocol):
     """Ends connections that do not come to the point, and those above a number."""
 
+    patience_s = 0.0
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -138,7 +142,7 @@ class _ImpatientProtocol(H11Protocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _expect(self) -> None:
-        self._deadline = self.loop.call_later(_REQUEST_S, self.transport.abort)
+        self._deadline = self.loop.call_later(self.patience_s, self.transport.abort)
 
     def _relax(self) -> None:
         if self._deadline is not None:

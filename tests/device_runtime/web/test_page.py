@@ -1,5 +1,6 @@
 """The page over HTTP: who may see what, what it costs, and what it does when things go wrong."""
 
+import contextlib
 import socket
 import threading
 
@@ -333,6 +334,19 @@ def test_browsers_are_told_to_load_and_frame_nothing_else(application):
     assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
     assert headers["cross-origin-resource-policy"] == "same-origin"
     assert "server" not in headers
+
+
+@pytest.mark.parametrize(
+    "first", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: 1", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nG"]
+)
+def test_a_request_that_never_ends_is_not_waited_for(monkeypatch, first):
+    monkeypatch.delenv("EDGEKIT_PAGE_TOKEN", raising=False)
+    with running(stalled_s=0.5) as application, socket.create_connection(("127.0.0.1", application.port)) as caller:
+        caller.settimeout(20)
+        caller.sendall(first)
+        with contextlib.suppress(ConnectionResetError):
+            while caller.recv(4096):
+                pass
 
 
 def test_a_long_head_is_refused(application):
