@@ -30,8 +30,6 @@ _EDGE = 1e-9
 """A fraction of the frame; a point this near to a region's edge is inside: a box that is cut off at the frame's lower
 side touches it."""
 
-_LABELLED_TASKS = ("pose", "poses")
-
 Points = npt.NDArray[np.float64]
 
 
@@ -243,7 +241,7 @@ def _check(rule: Rule, model: ModelSpec) -> None:
         raise BadFileError(
             f"{where}: area: expected the task segmentation, got {task}", hint="leave the rule's area out"
         )
-    known = (POSE_LABEL,) if task in _LABELLED_TASKS else model.labels
+    known = (POSE_LABEL,) if task == "pose" else model.labels  # a pose's labels name its points
     for label in rule.labels:
         if known and label not in known:
             raise BadFileError(f'{where}: the model has no label "{label}"', hint=suggestion(label, known))

@@ -80,6 +80,18 @@ class Motion:
         self._both_var = self._both_var + elapsed_s * self._pace_var
         self._pace_var = self._pace_var + noise * (_PACE * _FRAMES_PER_S) ** 2
 
+    def distances(self, which: npt.NDArray[np.int64], boxes: Boxes | States) -> States:
+        """Return how far the centres of boxes, (k, 4) x1 y1 x2 y2, are from where ``which`` are expected: (m, k).
+
+        That is DeepSORT's squared Mahalanobis distance (equation 1), of the centres: what little is known of may be far
+        away.
+        """
+        seen = _to_state(boxes)[:, :2]
+        place = self._place[which, None, :2]
+        spread = self._place_var[which, None, :2] + (_PLACE * _sides(self._place[which])[:, None, :2]) ** 2
+        far: States = ((seen - place) ** 2 / spread).sum(axis=2)
+        return far
+
     def correct(self, which: list[int], boxes: Boxes | States) -> None:
         """Take in where the boxes ``which`` were seen, (k, 4) x1 y1 x2 y2, each named once."""
         if not which:

@@ -3,12 +3,17 @@
 Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box" (ECCV 2022), algorithm 1: tracks are
 first paired with the detections of high score, then those that are left with the detections of low score, which are
 mostly objects that are half hidden; only a detection of high score can be a new object.
+
+A third pairing is added, for slow frames: a box that overlaps no track can be an object that has come far since the
+frame before. How far is what the filter's uncertainty says, as in DeepSORT (Wojke et al., ICIP 2017, equation 1).
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +34,20 @@ _LOST_S = 1.5
 _HIGH_IOU = 0.2
 _LOW_IOU = 0.5
 
+_REACH = 9.21
+"""The squared distance within which 99% of what comes from a place ends: chi-squared with two degrees of freedom."""
+
+_LIKE = 0.5
+"""What does not overlap has to have the same size, up to this factor of the areas."""
+
 START_SCORE = 0.5
 """The score that makes a new object; ByteTrack's is 0.5–0.6."""
+
+
+Rows = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Gain = Callable[[Rows, npt.NDArray[np.float32]], npt.NDArray[Any]]
+"""What pairing tracks (n) with boxes (k, 4) gains: (n, k), 0 or less where it must not be done."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +99,15 @@ class Tracker:
             prediction: of the next frame.
             frame_size: the frame's width and height in px.
         """
-        self._advance(prediction.captured_ns, frame_size)
+        followed = self._advance(prediction.captured_ns, frame_size)
         seen = _look(prediction.items)
         if not seen.places and not len(self._ids):
             return prediction
         high = seen.scores >= self._start_score
         tracks: dict[int, int] = {}  # row of seen → number
-        self._pair(seen, np.flatnonzero(high), _HIGH_IOU, tracks)
-        self._pair(seen, np.flatnonzero(~high), _LOW_IOU, tracks)
+        self._pair(seen, np.flatnonzero(high), self._overlap(_HIGH_IOU), tracks)
+        self._pair(seen, np.flatnonzero(~high), self._overlap(_LOW_IOU), tracks)
+        self._pair(seen, np.flatnonzero(high), self._nearness, tracks, followed)
         self._begin(seen, [row for row in np.flatnonzero(high).tolist() if row not in tracks], tracks)
         items = list(prediction.items)
         for row, number in tracks.items():
@@ -97,14 +115,16 @@ class Tracker:
             items[place] = dataclasses.replace(items[place], track=number)
         return dataclasses.replace(prediction, items=tuple(items))
 
-    def _advance(self, captured_ns: int, frame_size: tuple[int, int]) -> None:
-        """Let the time since the frame before pass, and forget who was not seen for long."""
+    def _advance(self, captured_ns: int, frame_size: tuple[int, int]) -> Flags:
+        """Let the time since the frame before pass, and forget who was not seen for long.
+
+        Returns:
+            Which of the others were seen in the frame before.
+        """
         if self._size is not None and self._size != frame_size:
             self._motion.scale(frame_size[0] / self._size[0], frame_size[1] / self._size[1])
         elapsed_s = 0.0 if self._now_ns is None else max(0.0, (captured_ns - self._now_ns) / 1e9)
         self._size, self._now_ns = frame_size, captured_ns
-        if not len(self._ids):
-            return
         lost = self._unseen_s > 0
         self._unseen_s = self._unseen_s + elapsed_s
         kept = self._unseen_s <= _LOST_S
@@ -113,21 +133,34 @@ class Tracker:
             self._ids, self._classes = self._ids[kept], self._classes[kept]
             self._unseen_s, lost = self._unseen_s[kept], lost[kept]
         self._motion.advance(elapsed_s, lost)
+        return ~lost
 
-    def _pair(self, seen: _Seen, rows: npt.NDArray[np.int64], least: float, tracks: dict[int, int]) -> None:
-        """Pair free tracks with the detections ``rows``; who overlaps by ``least`` or less is no pair."""
+    def _pair(self, seen: _Seen, rows: Rows, gain: Gain, tracks: dict[int, int], among: Flags | None = None) -> None:
+        """Pair tracks that are free, ``among`` these if given, with detections of ``rows`` that are."""
         taken = set(tracks.values())
+        rows = np.array([row for row in rows.tolist() if row not in tracks], np.int64)
         free = np.array([place for place, number in enumerate(self._ids.tolist()) if number not in taken], np.int64)
+        if among is not None:
+            free = free[among[free]]
         if not len(rows) or not len(free):
             return
-        overlap = pairwise_iou(self._motion.boxes()[free].astype(np.float32), seen.boxes[rows])
         same = self._classes[free][:, None] == seen.classes[rows]
-        pairs = assign(np.where(same, overlap.astype(np.float64) - least, 0.0))
+        pairs = assign(np.where(same, gain(free, seen.boxes[rows]), 0.0))
         matched = [int(free[one]) for one, _ in pairs]
         found = [int(rows[other]) for _, other in pairs]
         self._motion.correct(matched, seen.boxes[found])
         self._unseen_s[matched] = 0.0
         tracks.update(zip(found, self._ids[matched].tolist(), strict=True))
+
+    def _overlap(self, least: float) -> Gain:
+        """Return what says by how much tracks and boxes overlap more than by ``least``."""
+        return lambda free, boxes: pairwise_iou(self._motion.boxes()[free].astype(np.float32), boxes) - least
+
+    def _nearness(self, free: Rows, boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Return how likely it is that an object came from where a track was to where a box is; of like size only."""
+        areas = _areas(self._motion.boxes()[free])[:, None] / _areas(boxes)
+        like = (areas > _LIKE) & (areas < 1 / _LIKE)
+        return np.where(like, 1 - self._motion.distances(free, boxes) / _REACH, 0.0)
 
     def _begin(self, seen: _Seen, rows: list[int], tracks: dict[int, int]) -> None:
         if not rows:
@@ -139,6 +172,12 @@ class Tracker:
         self._classes = np.concatenate([self._classes, seen.classes[rows]])
         self._unseen_s = np.concatenate([self._unseen_s, np.zeros(len(rows))])
         tracks.update(zip(rows, numbers, strict=True))
+
+
+def _areas(boxes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3)
+    areas: npt.NDArray[Any] = sides[:, 0] * sides[:, 1]
+    return areas
 
 
 def _look(items: tuple[Item, ...]) -> _Seen:

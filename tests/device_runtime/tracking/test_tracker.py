@@ -100,6 +100,25 @@ def test_time_counts_and_not_frames(fps):
     assert set(follow(tracker, lambda seconds: (60 + 120 * seconds, 200), steps(0, 4, fps))) == {1}
 
 
+def test_an_object_that_moves_by_its_own_size_from_frame_to_frame_keeps_its_number():
+    tracker = Tracker(DETECTION)
+    assert set(follow(tracker, lambda seconds: (60 + 200 * seconds, 200), steps(0, 2.5, 4))) == {1}
+
+
+def test_something_else_or_somewhere_else_is_not_what_was_seen_before():
+    for other in (box_at(150, 200, 20, 20), box_at(500, 200)):
+        tracker = Tracker(DETECTION)
+        assert set(follow(tracker, lambda _: (100, 200), steps(0, 1, 5))) == {1}
+        assert tracks(tracker.update(at(1, Item(0, "0", 0.9, other)), SIZE)) == [2]
+
+
+def test_who_appears_where_another_one_was_lost_is_a_new_one():
+    tracker = Tracker(DETECTION)
+    assert set(follow(tracker, lambda _: (100, 200), steps(0, 1))) == {1}
+    tracker.update(at(1), SIZE)
+    assert set(follow(tracker, lambda _: (190, 200), steps(1.9, 2.5))) == {2}
+
+
 @settings(max_examples=30)
 @given(st.lists(st.booleans(), min_size=80, max_size=80))
 def test_dropped_frames_do_not_cost_a_number(kept):
