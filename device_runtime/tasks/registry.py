@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from device_runtime.contract.model import ModelSpec, SsdAnchors, TensorSpec
 from device_runtime.errors import ModelError
-from device_runtime.tasks.anchors import anchor_boxes, anchors_of_layers
-from device_runtime.tasks.classification import decode_logits, decode_probabilities, decode_sigmoid
-from device_runtime.tasks.detection import decode_boxes_scores, decode_postprocess, decode_ssd
 from device_runtime.tasks.interface import Decoder
-from device_runtime.tasks.pose import decode_heatmaps, decode_movenet, decode_movenet_multipose
-from device_runtime.tasks.regression import decode_values
-from device_runtime.tasks.segmentation import decode_class_map, decode_class_scores
-from device_runtime.tasks.yolo import (
-    decode_yolo_end2end,
-    decode_yolov5,
-    decode_yolov8,
-    decode_yolov8_pose,
-    decode_yolov8_transposed,
-)
 
 _Shapes = Sequence[tuple[int, ...]]
 
@@ -32,12 +20,13 @@ are all 0."""
 
 @dataclass(frozen=True)
 class _Head:
-    """A decoder, and which outputs it reads: in words, and as a check of their shapes.
+    """A decoder, ``module.function`` of this package, and which outputs it reads: in words, and as a check of shapes.
 
-    ``scores`` is the output that has coordinates and scores in one, None where they are apart.
+    Its module is imported when it is wanted: all of them together take 20 ms. ``scores`` is the output that has
+    coordinates and scores in one, None where they are apart.
     """
 
-    decode: Decoder
+    decode: str
     reads: str
     fits: Callable[[_Shapes], bool]
     scores: int | None = None
@@ -61,7 +50,9 @@ def decoder_of(spec: ModelSpec) -> Decoder:
         _require_fine(spec.outputs[head.scores])
     if spec.task.anchors is not None:
         _require_anchors(spec, spec.task.anchors)
-    return head.decode
+    module, _, function = head.decode.partition(".")
+    decode: Decoder = getattr(importlib.import_module(f"{__package__}.{module}"), function)
+    return decode
 
 
 def _require_fine(tensor: TensorSpec) -> None:
@@ -74,6 +65,8 @@ def _require_fine(tensor: TensorSpec) -> None:
 
 
 def _require_anchors(spec: ModelSpec, anchors: SsdAnchors) -> None:
+    from device_runtime.tasks.anchors import anchor_boxes, anchors_of_layers  # noqa: PLC0415 - as the decoders
+
     made = len(anchor_boxes(anchors, spec.image_prep.width, spec.image_prep.height))
     wanted = spec.outputs[0].shape[1]
     if made != wanted:
@@ -146,35 +139,39 @@ def _some(shapes: _Shapes) -> bool:
 
 
 _HEADS: dict[tuple[str, str], _Head] = {
-    ("classification", "probabilities"): _Head(decode_probabilities, "1 output", _one),
-    ("classification", "logits"): _Head(decode_logits, "1 output", _one),
-    ("classification", "sigmoid"): _Head(decode_sigmoid, "1 output", _one),
-    ("detection", "detection-postprocess"): _Head(decode_postprocess, "4 outputs", _four),
+    ("classification", "probabilities"): _Head("classification.decode_probabilities", "1 output", _one),
+    ("classification", "logits"): _Head("classification.decode_logits", "1 output", _one),
+    ("classification", "sigmoid"): _Head("classification.decode_sigmoid", "1 output", _one),
+    ("detection", "detection-postprocess"): _Head("detection.decode_postprocess", "4 outputs", _four),
     ("detection", "boxes-scores"): _Head(
-        decode_boxes_scores, "outputs (1, n, 4) and (1, n, classes)", _boxes_and_scores
+        "detection.decode_boxes_scores", "outputs (1, n, 4) and (1, n, classes)", _boxes_and_scores
     ),
-    ("detection", "ssd"): _Head(decode_ssd, "outputs (1, n, 4) and (1, n, classes)", _codes_and_scores),
+    ("detection", "ssd"): _Head("detection.decode_ssd", "outputs (1, n, 4) and (1, n, classes)", _codes_and_scores),
     ("detection", "yolov5"): _Head(
-        decode_yolov5, "1 output (1, n, 5 + classes)", lambda shapes: _table(shapes, 2, 6), scores=0
+        "yolo.decode_yolov5", "1 output (1, n, 5 + classes)", lambda shapes: _table(shapes, 2, 6), scores=0
     ),
     ("detection", "yolov8"): _Head(
-        decode_yolov8, "1 output (1, 4 + classes, n)", lambda shapes: _table(shapes, 1, 5), scores=0
+        "yolo.decode_yolov8", "1 output (1, 4 + classes, n)", lambda shapes: _table(shapes, 1, 5), scores=0
     ),
     ("detection", "yolov8-transposed"): _Head(
-        decode_yolov8_transposed, "1 output (1, n, 4 + classes)", lambda shapes: _table(shapes, 2, 5), scores=0
+        "yolo.decode_yolov8_transposed", "1 output (1, n, 4 + classes)", lambda shapes: _table(shapes, 2, 5), scores=0
     ),
-    ("detection", "yolo-end2end"): _Head(decode_yolo_end2end, "1 output (1, n, 6)", _rows_of_six, scores=0),
-    ("pose", "movenet"): _Head(decode_movenet, "1 output (1, 1, points, 3)", _one_pose),
-    ("pose", "movenet-multipose"): _Head(decode_movenet_multipose, "1 output (1, n, 3 x points + 5)", _poses),
-    ("pose", "yolov8-pose"): _Head(decode_yolov8_pose, "1 output (1, 5 + 3 x points, n)", _pose_columns, scores=0),
+    ("detection", "yolo-end2end"): _Head("yolo.decode_yolo_end2end", "1 output (1, n, 6)", _rows_of_six, scores=0),
+    ("pose", "movenet"): _Head("pose.decode_movenet", "1 output (1, 1, points, 3)", _one_pose),
+    ("pose", "movenet-multipose"): _Head("pose.decode_movenet_multipose", "1 output (1, n, 3 x points + 5)", _poses),
+    ("pose", "yolov8-pose"): _Head(
+        "yolo.decode_yolov8_pose", "1 output (1, 5 + 3 x points, n)", _pose_columns, scores=0
+    ),
     ("pose", "heatmaps"): _Head(
-        decode_heatmaps,
+        "pose.decode_heatmaps",
         "output (1, height, width, points), or also offsets (1, height, width, 2 x points)",
         _heat_maps,
     ),
     ("segmentation", "class-scores"): _Head(
-        decode_class_scores, "1 output (1, height, width, 2 or more classes)", _score_map
+        "segmentation.decode_class_scores", "1 output (1, height, width, 2 or more classes)", _score_map
     ),
-    ("segmentation", "class-map"): _Head(decode_class_map, "1 output (1, height, width) of class ids", _id_map),
-    ("regression", "values"): _Head(decode_values, "1 output or more", _some),
+    ("segmentation", "class-map"): _Head(
+        "segmentation.decode_class_map", "1 output (1, height, width) of class ids", _id_map
+    ),
+    ("regression", "values"): _Head("regression.decode_values", "1 output or more", _some),
 }
