@@ -4,16 +4,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := out/demo
+PEERS := .venv-peers
 # uv is four times as fast where it is there; pip is everywhere.
 PIP := $(if $(shell command -v uv),uv pip install --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check)
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test test-backends check lint types imports format lock clean
+.PHONY: help demo test test-backends bench-loop bench-peers check lint types imports format lock clean
 
 help:
 	@echo "make demo      run the main job end to end on this machine (under 3 minutes after the first set-up)"
 	@echo "make test      run the tests"
 	@echo "make test-backends  convert ONNX and PyTorch models, in environments that are made for it (2.5 GB, network)"
+	@echo "make bench-loop     the camera loop beside naive loops and what of its peers is installed (6 minutes)"
+	@echo "make bench-peers    install its peers in .venv-peers (1.5 GB, network)"
 	@echo "make check     lint, types and import rules"
 	@echo "make format    format the code"
 	@echo "make lock      pin the newest versions that fit pyproject.toml (needs uv)"
@@ -34,6 +37,17 @@ test: $(INSTALLED)
 
 test-backends: $(INSTALLED)
 	$(BIN)/python -m pytest -m environments
+
+bench-loop: $(INSTALLED)
+	$(BIN)/python benchmarks/loop.py
+
+# Without dependencies: each peer asks for another build of OpenCV, and all of them are the same module.
+bench-peers: $(PEERS)/.installed
+
+$(PEERS)/.installed: requirements/peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps -r requirements/peers.txt
+	touch $@
 
 check: lint types imports
 
@@ -66,4 +80,4 @@ lock:
 		--index https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match
 
 clean:
-	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
