@@ -84,7 +84,7 @@ class Guard:
                 "a token does not belong into a URL: URLs end up in logs and histories; "
                 "log in on the page, or send the header Authorization: Bearer TOKEN",
             )
-        if method == "POST" and not _same_origin(scope, headers):
+        if method == "POST" and not _same_origin(headers):
             return refuse(403, "this form was sent from another site")
         return None
 
@@ -134,12 +134,15 @@ def _unknown(why: str) -> Response:
     return refuse(401, why, [("www-authenticate", 'Bearer realm="edgekit"')])
 
 
-def _same_origin(scope: Scope, headers: Headers) -> bool:
-    """Tell whether a form came from this page. Programs other than browsers send no Origin."""
+def _same_origin(headers: Headers) -> bool:
+    """Tell whether a form came from this page. Programs other than browsers send no Origin.
+
+    The scheme is left out: behind a proxy with TLS it is https for the browser, and http here.
+    """
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = headers.get("origin")
-    return origin is None or origin.lower() == f"{scope['scheme']}://{headers['host']}".lower()
+    return origin is None or origin.lower().partition("://")[2] == headers["host"].lower()
 
 
 def _decorate(send: Send, path: str) -> Send:

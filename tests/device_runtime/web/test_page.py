@@ -285,6 +285,14 @@ def test_a_form_from_another_site_is_refused(guarded, origin):
     assert guarded.ask("/login", "POST", f"token={TOKEN}", Origin=origin, **_FORM).status == 403
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_form_from_the_page_is_taken_also_behind_a_proxy_with_tls(guarded, scheme):
+    origin = f"{scheme}://localhost:7777"
+    answer = guarded.ask("/login", "POST", f"token={TOKEN}", Origin=origin, Host="localhost:7777", **_FORM)
+    assert answer.status == 303
+    assert answer.headers["set-cookie"].startswith("edgekit-7777=")
+
+
 def test_a_form_that_never_ends_is_not_read(guarded):
     assert guarded.ask("/login", "POST", f"token={TOKEN}{'x' * 100000}", **_FORM).status == 401
 
