@@ -101,6 +101,8 @@ class _Counter:
 
     def take(self, frame: AnyFrame, prediction: Prediction) -> None:
         del frame
+        if prediction.closing:
+            return
         self.seen.update(item.label for item in prediction.items[: self._counted])
         self._done += 1
         self._events(Progress(self._done, self._total, "frames"))
