@@ -82,7 +82,11 @@ class Page:
         self._port = listener.getsockname()[1]
         self._server = Server(listener, self._make_app, self._stop_app, self._stalled_s)
         self._encoder.start()
-        self._server.start()
+        try:
+            self._server.start()
+        except BaseException:
+            self.close(failed=True)
+            raise
         self._telemetry.watch_viewers(lambda: self.viewers)
 
     def take(self, frame: AnyFrame, prediction: Prediction) -> None:

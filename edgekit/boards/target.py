@@ -7,10 +7,11 @@ from pathlib import Path
 
 from device_runtime.contract.decode import suggestion
 from device_runtime.errors import UsageError
-from edgekit.boards.ssh import SshTarget, is_ssh, parse_ssh
+from edgekit.boards.ssh import FORM, SshTarget, is_ssh, parse_ssh
 from edgekit.project.config import Project
 
 _FORMS = "local:DIR, or a name from [targets] in edgekit.toml"
+_PLACES = f"{FORM}, {_FORMS}"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ def find_place(text: str | None, project: Project | None) -> LocalTarget | SshTa
     named = _look_up(text, project)
     if is_ssh(named.text):
         return parse_ssh(named.text, named.name, named.where)
+    if not named.text.startswith("local:"):
+        raise UsageError(
+            f"{named.where}: expected {_PLACES}, got {named.text!r}", hint="for example: ssh://pi@board.local"
+        )
     return LocalTarget(_folder(named.text, named.base, named.where), named.name)
 
 

@@ -52,3 +52,10 @@ def test_a_board_over_ssh_is_found_by_its_name_or_as_it_is(tmp_path):
     assert find_place("local:b", None).root == Path.cwd() / "b"
     with pytest.raises(UsageError, match=r"edgekit.toml: targets: bad: expected user@host"):
         find_place("bad", project(tmp_path, ['bad = "ssh://-x"']))
+
+
+@pytest.mark.parametrize("text", ["board", "http://board", "usb:1"])
+def test_what_is_neither_a_folder_nor_a_board_is_answered_with_all_forms(text):
+    with pytest.raises(UsageError, match=r"expected user@host, .*local:DIR") as caught:
+        find_place(text, None)
+    assert caught.value.hint == "for example: ssh://pi@board.local"
