@@ -66,7 +66,7 @@ def run_demo(located: LocatedModel, request: DemoRequest, events: Events) -> Dem
 
     def sinks(camera: Camera) -> list[Sink]:
         if request.save is not None:
-            videos.append(AnnotatedVideo(request.save, camera.fps))
+            videos.append(AnnotatedVideo(request.save, camera.fps, service.regions))
         return [counter, *videos]
 
     application = Application(located.model, located.spec, service, located.spec.name, limits=Limits(request.frames))

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
-import numpy as np
 
-from device_runtime.contract.model import Colour
+from device_runtime.annotate import Annotator, shrink, to_jpeg
 from device_runtime.contract.prediction import Prediction, RuleEvent, json_line
-from device_runtime.contract.service import ClipSpec
-from device_runtime.draw import draw
+from device_runtime.contract.service import ClipSpec, Region
 from device_runtime.errors import EdgeError
 from device_runtime.files import write_text
 from device_runtime.sinks.disk_budget import MB, DiskBudget, stem_of
 from device_runtime.sinks.video_file import VideoFile
-from device_runtime.vision.colour import convert
 from device_runtime.vision.frame import Pixels
-from device_runtime.vision.raw import REDUCTIONS, AnyFrame, Capture, DamagedFrameError, Encoding, RawFrame
-from device_runtime.web.preview import shrink_prediction
+from device_runtime.vision.planes import PlaneFitter
+from device_runtime.vision.raw import AnyFrame, Capture, DamagedFrameError, Encoding, RawFrame
 
 FPS = 10.0
 """Enough to see what happened, at a third of a camera's usual frames to encode and to keep."""
@@ -89,8 +87,10 @@ class Clips:
     depth = 4
     events_only = False
 
-    def __init__(self, spec: ClipSpec, data: Path) -> None:
+    def __init__(self, spec: ClipSpec, data: Path, regions: Mapping[str, Region] | None = None) -> None:
         """Prepare the folder, ``spec.folder`` below ``data``. Raises EdgeError when it cannot be written."""
+        self._annotator = Annotator(regions)
+        self._planes = PlaneFitter(cv2.INTER_LINEAR)
         self._before_ns = round(spec.before_s * 1e9)
         self._after_ns = round(spec.after_s * 1e9)
         self._budget = DiskBudget(data / spec.folder, spec.budget_mb * MB, (".mp4", ".json"))
@@ -116,7 +116,7 @@ class Clips:
             shot = None
             # Three quarters of a step: frames at 30 a second come at every 33 ms, and never at exactly 100.
             if begun or not self._ring or not 0 <= now_ns - self._ring[-1].captured_ns < _STEP_NS * 3 // 4:
-                shot = _shoot(frame, prediction)
+                shot = self._shoot(frame, prediction)
                 self._keep(shot)
             if begun:
                 self._begin(begun, now_ns)
@@ -191,7 +191,7 @@ class Clips:
     def _write(self, recording: _Recording, shot: _Shot) -> None:
         """Write a shot at its time: where frames are missing the picture before stands still, but not for long."""
         try:
-            picture = _develop(shot)
+            picture = self._develop(shot)
         except DamagedFrameError:
             return
         if recording.file is None or recording.picture is None:
@@ -221,28 +221,18 @@ class Clips:
         file.commit()
         write_text(file.path.with_suffix(".json"), text)
 
+    def _shoot(self, frame: AnyFrame, prediction: Prediction) -> _Shot:
+        """Return a frame as JPEG: an MJPEG camera's own, else one of at most ``_WIDTH`` px."""
+        frame_size = (frame.width, frame.height)
+        if isinstance(frame, RawFrame) and frame.encoding is Encoding.JPEG:
+            return _Shot(prediction.captured_ns, frame.data, frame_size, frame_size, prediction)
+        pixels = shrink(frame, _WIDTH, self._planes)
+        size = (pixels.shape[1], pixels.shape[0])
+        return _Shot(prediction.captured_ns, to_jpeg(pixels, _QUALITY, frame), size, frame_size, prediction)
 
-def _shoot(frame: AnyFrame, prediction: Prediction) -> _Shot:
-    """Return a frame as JPEG: an MJPEG camera's own, else one of at most ``_WIDTH`` px."""
-    frame_size = (frame.width, frame.height)
-    if isinstance(frame, RawFrame) and frame.encoding is Encoding.JPEG:
-        return _Shot(prediction.captured_ns, frame.data, frame_size, frame_size, prediction)
-    whole = frame.decoded()
-    pixels = convert(whole.pixels, whole.colour, Colour.BGR)
-    if frame.width > _WIDTH:
-        height = max(1, round(frame.height * _WIDTH / frame.width))
-        pixels = cv2.resize(pixels, (_WIDTH, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]  # no dtype
-    done, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    if not done:
-        raise EdgeError(f"{frame.source}: frame {frame.index}: no JPEG can be made of it")
-    size = (pixels.shape[1], pixels.shape[0])
-    return _Shot(prediction.captured_ns, np.asarray(data, np.uint8).reshape(-1), size, frame_size, prediction)
-
-
-def _develop(shot: _Shot) -> Pixels:
-    """Return a shot's picture, about ``_WIDTH`` px wide, with what was found drawn in: (H, W, 3) uint8 BGR."""
-    jpeg = RawFrame(shot.jpeg, Encoding.JPEG, shot.size, Capture(shot.captured_ns, shot.prediction.frame_index, "clip"))
-    by = next((by for by in REDUCTIONS if shot.size[0] // by >= _WIDTH), 1)
-    picture = jpeg.decode_reduced(by)
-    draw(picture, shrink_prediction(shot.prediction, shot.frame_size, picture))
-    return picture
+    def _develop(self, shot: _Shot) -> Pixels:
+        """Return a shot's picture, at most ``_WIDTH`` px wide, with what was found drawn in: (H, W, 3) uint8 BGR."""
+        capture = Capture(shot.captured_ns, shot.prediction.frame_index, "clip")
+        picture = shrink(RawFrame(shot.jpeg, Encoding.JPEG, shot.size, capture), _WIDTH, self._planes)
+        self._annotator.draw_scaled(picture, shot.prediction, shot.frame_size)
+        return picture

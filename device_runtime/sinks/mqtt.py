@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from device_runtime.contract.prediction import Prediction
 from device_runtime.contract.service import MqttSpec
 from device_runtime.errors import BadFileError, EdgeError, UnfitError
+from device_runtime.secret import read_secret
 from device_runtime.sinks.jsonl import What, lines_of
-from device_runtime.sinks.secret import read_secret
 from device_runtime.vision.raw import AnyFrame
 
 if TYPE_CHECKING:

@@ -38,11 +38,11 @@ def open_sinks(spec: ServiceSpec, data: Path, name: str) -> list[Sink]:
         if spec.snapshots is not None:
             from device_runtime.sinks.snapshots import Snapshots  # noqa: PLC0415
 
-            add(Snapshots(spec.snapshots, data))
+            add(Snapshots(spec.snapshots, data, spec.regions))
         if spec.clips is not None:
             from device_runtime.sinks.clips import Clips  # noqa: PLC0415
 
-            add(Clips(spec.clips, data))
+            add(Clips(spec.clips, data, spec.regions))
         if spec.mqtt is not None:
             from device_runtime.sinks.mqtt import Mqtt  # noqa: PLC0415
 

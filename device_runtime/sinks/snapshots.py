@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
-
+from device_runtime.annotate import Annotator, to_jpeg
 from device_runtime.contract.prediction import Prediction, json_line
-from device_runtime.contract.service import SnapshotSpec
+from device_runtime.contract.service import Region, SnapshotSpec
 from device_runtime.errors import EdgeError
 from device_runtime.files import write_bytes
 from device_runtime.sinks.disk_budget import MB, DiskBudget, stem_of
-from device_runtime.sinks.video import annotate
 from device_runtime.vision.raw import AnyFrame
 
 _QUALITY = 90
@@ -26,8 +25,9 @@ class Snapshots:
     depth = 4
     events_only = True
 
-    def __init__(self, spec: SnapshotSpec, data: Path) -> None:
+    def __init__(self, spec: SnapshotSpec, data: Path, regions: Mapping[str, Region] | None = None) -> None:
         """Prepare the folder, ``spec.folder`` below ``data``. Raises EdgeError when it cannot be written."""
+        self._annotator = Annotator(regions)
         self._budget = DiskBudget(data / spec.folder, spec.budget_mb * MB, (".jpg", ".json"))
 
     def take(self, frame: AnyFrame, prediction: Prediction) -> None:
@@ -39,10 +39,7 @@ class Snapshots:
         begun = [event for event in prediction.events if event.phase == "begin"]
         if not begun:
             return
-        done, data = cv2.imencode(".jpg", annotate(frame, prediction), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-        if not done:
-            raise EdgeError(f"{frame.source}: frame {frame.index}: no JPEG can be made of it")
-        picture = data.tobytes()
+        picture = to_jpeg(self._annotator.whole(frame, prediction), _QUALITY, frame).tobytes()
         for event in begun:
             # What is beside the picture tells of this event alone.
             text = json_line(dataclasses.replace(prediction, events=(event,))) + "\n"

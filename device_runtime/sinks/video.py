@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from device_runtime.contract.model import Colour
+from device_runtime.annotate import Annotator
 from device_runtime.contract.prediction import Prediction
-from device_runtime.draw import draw
+from device_runtime.contract.service import Region
 from device_runtime.errors import UsageError
 from device_runtime.sinks.video_file import CODECS, VideoFile
-from device_runtime.vision.colour import convert
-from device_runtime.vision.frame import Pixels
 from device_runtime.vision.raw import AnyFrame
 
 _DEFAULT_FPS = 25.0
@@ -24,8 +23,8 @@ class AnnotatedVideo:
     depth = 4
     events_only = False
 
-    def __init__(self, path: Path, fps: float | None) -> None:
-        """Prepare to write ``path``.
+    def __init__(self, path: Path, fps: float | None, regions: Mapping[str, Region] | None = None) -> None:
+        """Prepare to write ``path``, with ``regions`` outlined.
 
         Raises:
             UsageError: its suffix is not that of a video.
@@ -34,6 +33,7 @@ class AnnotatedVideo:
         if path.suffix.lower() not in CODECS:
             raise UsageError(f"{path}: expected a video file ({', '.join(CODECS)}), got suffix {path.suffix!r}")
         self._file = VideoFile(path, fps or _DEFAULT_FPS)
+        self._annotator = Annotator(regions)
 
     @property
     def frames(self) -> int:
@@ -44,7 +44,7 @@ class AnnotatedVideo:
         """Draw and append one frame; the first one decides the size, others are fitted to it."""
         if prediction.closing:
             return
-        self._file.write(annotate(frame, prediction))
+        self._file.write(self._annotator.whole(frame, prediction))
 
     def close(self, *, failed: bool) -> None:
         """Finish the file and put it in its place, or remove it."""
@@ -53,17 +53,3 @@ class AnnotatedVideo:
             return
         self._file.end()
         self._file.commit()
-
-
-def annotate(frame: AnyFrame, prediction: Prediction) -> Pixels:
-    """Return a frame's picture with what was found drawn in: a copy, (H, W, 3) uint8 BGR.
-
-    Raises:
-        DamagedFrameError: the frame cannot be decoded.
-    """
-    whole = frame.decoded()
-    picture = convert(whole.pixels, whole.colour, Colour.BGR)
-    if picture is whole.pixels:
-        picture = picture.copy()
-    draw(picture, prediction)
-    return picture

@@ -20,7 +20,7 @@ from device_runtime import __version__
 from device_runtime.contract.prediction import Prediction, json_line
 from device_runtime.contract.service import WebhookSpec
 from device_runtime.errors import EdgeError
-from device_runtime.sinks.secret import read_secret
+from device_runtime.secret import read_secret
 from device_runtime.vision.raw import AnyFrame
 
 _WAITING = 64

@@ -8,15 +8,14 @@ import ipaddress
 import os
 import secrets
 import socket
-import stat
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from device_runtime.contract.service import PageSpec
-from device_runtime.errors import EdgeError, UsageError
-from device_runtime.files import refused
+from device_runtime.errors import UsageError
+from device_runtime.secret import read_secret_file
 
 TOKEN_VARIABLE = "EDGEKIT_PAGE_TOKEN"  # noqa: S105 - the variable's name, not a token
 MIN_TOKEN = 16
@@ -60,19 +59,7 @@ def _find_token(spec: PageSpec, environment: Mapping[str, str]) -> tuple[str | N
     given = environment.get(TOKEN_VARIABLE)
     if given:
         return given, TOKEN_VARIABLE
-    return (read_token_file(Path(spec.token_file)), spec.token_file) if spec.token_file else (None, "")
-
-
-def read_token_file(path: Path) -> str:
-    """Return the token in a file, without white space around it. Raises EdgeError when it cannot be kept secret."""
-    try:
-        if path.stat().st_mode & stat.S_IROTH:
-            raise EdgeError(f"{path}: everybody on this machine can read the token", hint=f"chmod o-rwx {path}")
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise refused(error, path, "read") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: expected a token, got no text", hint=MAKE_TOKEN) from error
+    return (read_secret_file(Path(spec.token_file), "token"), spec.token_file) if spec.token_file else (None, "")
 
 
 def is_loopback(host: str) -> bool:

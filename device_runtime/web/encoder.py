@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from device_runtime.contract.prediction import Prediction
 from device_runtime.vision.raw import AnyFrame
-from device_runtime.web.preview import Preview
 
 Show = Callable[[bytes], None]
+Make = Callable[[AnyFrame, Prediction], bytes]
+"""Makes a picture of a frame; one thread at a time calls it."""
 
 
 class Encoder:
@@ -19,12 +20,12 @@ class Encoder:
     ``offer`` costs nothing but keeping a reference. Frames that come faster than pictures are wanted are passed over.
     """
 
-    def __init__(self, fps: float, preview: Preview, show: Show) -> None:
-        """Make at most ``fps`` pictures a second, and give each to ``show``."""
+    def __init__(self, fps: float, make: Make, show: Show) -> None:
+        """Make at most ``fps`` pictures a second with ``make``, and give each to ``show``."""
         self.encoded = 0
         self._error = ""
         self._interval_s = 1 / fps
-        self._preview = preview
+        self._picture_of = make
         self._show = show
         self._newest: tuple[AnyFrame, Prediction] | None = None
         self._made: tuple[object, bytes] | None = None
@@ -95,7 +96,7 @@ class Encoder:
     def _make(self, newest: tuple[AnyFrame, Prediction]) -> bytes:
         with self._making:
             if self._made is None or self._made[0] is not newest:
-                self._made = (newest, self._preview.jpeg(*newest))
+                self._made = (newest, self._picture_of(*newest))
                 self.encoded += 1
             return self._made[1]
 

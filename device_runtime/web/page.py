@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 
+from device_runtime.annotate import Annotator, to_jpeg
 from device_runtime.contract.prediction import Prediction
 from device_runtime.contract.service import PageSpec, Region
 from device_runtime.errors import EdgeError
@@ -16,9 +17,9 @@ from device_runtime.web.encoder import Encoder
 from device_runtime.web.guard import Guard
 from device_runtime.web.listener import open_listener
 from device_runtime.web.pictures import Pictures
-from device_runtime.web.preview import Preview
 from device_runtime.web.server import Server
 
+_QUALITY = 80
 STALLED_S = 15.0
 """A connection that takes nothing, or sends no request, for so long is ended: its place is for others."""
 
@@ -49,7 +50,8 @@ class Page:
         self._telemetry = telemetry
         self._token = read_token(spec)
         self._stalled_s = stalled_s
-        self._encoder = Encoder(spec.fps, Preview(spec.width, regions or {}), self._show)
+        self._annotator = Annotator(regions)
+        self._encoder = Encoder(spec.fps, self._jpeg, self._show)
         self._pictures: Pictures | None = None
         self._server: Server | None = None
         self._port = spec.port
@@ -111,6 +113,9 @@ class Page:
     def _stop_app(self) -> None:
         if self._pictures is not None:
             self._pictures.close()
+
+    def _jpeg(self, frame: AnyFrame, prediction: Prediction) -> bytes:
+        return to_jpeg(self._annotator.small(frame, prediction, self._spec.width), _QUALITY, frame).tobytes()
 
     def _show(self, picture: bytes) -> None:
         if self._pictures is not None:

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from device_runtime.contract.decode import loads
 from device_runtime.contract.live import LiveStatus
 from device_runtime.errors import BadFileError, EdgeError, UsageError
-from device_runtime.web.access import TOKEN_VARIABLE, read_token_file
+from device_runtime.secret import read_secret_file
+from device_runtime.web.access import TOKEN_VARIABLE
 from edgekit.boards.errors import UnreachableError
 
 _TIMEOUT_S = 5.0
@@ -22,7 +23,7 @@ PATH = "/status.json"
 
 def find_token(file: Path | None) -> str | None:
     """Return the page's token from a file or the environment; None when there is none. Raises EdgeError."""
-    return read_token_file(file) if file else os.environ.get(TOKEN_VARIABLE) or None
+    return read_secret_file(file, "token") if file else os.environ.get(TOKEN_VARIABLE) or None
 
 
 class PageClient:

@@ -139,12 +139,3 @@ def running(spec=None, **options):
     finally:
         application.pause()
         application.page.close(failed=False)
-
-
-def wait_for(condition, timeout_s=20.0):
-    """Wait until ``condition()`` holds, and return what it gave."""
-    end = time.monotonic() + timeout_s
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.01)
-    return found

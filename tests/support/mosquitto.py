@@ -10,7 +10,7 @@ from pathlib import Path
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.support.live_pages import wait_for
+from tests.support.waiting import wait_for
 
 PROGRAM = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 PASSWORDS = shutil.which("mosquitto_passwd")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.live_pages import wait_for
+from tests.support.waiting import wait_for
 
 _SSHD = "/usr/sbin/sshd"
 _PRIVILEGES = Path("/run/sshd")

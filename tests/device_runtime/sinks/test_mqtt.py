@@ -14,8 +14,8 @@ from device_runtime.contract.service import MqttSpec
 from device_runtime.errors import BadFileError, EdgeError
 from device_runtime.sinks.mqtt import Mqtt
 from tests.support.events import event, frame, predicted
-from tests.support.live_pages import wait_for
 from tests.support.mosquitto import PROGRAM, Broker, Listener, free_port
+from tests.support.waiting import wait_for
 
 needs_broker = pytest.mark.skipif(PROGRAM is None, reason="mosquitto is not installed: apt-get install mosquitto")
 PASSWORD = "correct horse battery"  # noqa: S105 - a password of tests

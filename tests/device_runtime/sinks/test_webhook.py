@@ -14,9 +14,9 @@ from device_runtime.contract.service import WebhookSpec
 from device_runtime.errors import BadFileError, EdgeError
 from device_runtime.sinks.webhook import Patience, Webhook
 from tests.support.events import event, frame, predicted
-from tests.support.live_pages import wait_for
 from tests.support.mosquitto import free_port
 from tests.support.receiver import Receiver
+from tests.support.waiting import wait_for
 
 QUICK = Patience(first_s=0.02, longest_s=0.1, tries=4)
 TOKEN = "a-token-that-nobody-may-see"  # noqa: S105 - a token of tests

@@ -16,7 +16,8 @@ from device_runtime.machine import rss_bytes
 from device_runtime.telemetry import Identity, Telemetry
 from device_runtime.vision.raw import Capture, Encoding, RawFrame
 from device_runtime.web.page import Page
-from tests.support.live_pages import TOKEN, Application, make_frame, running, wait_for
+from tests.support.live_pages import TOKEN, Application, make_frame, running
+from tests.support.waiting import wait_for
 
 _BEARER = {"Authorization": f"Bearer {TOKEN}"}
 _FORM = {"Content_Type": "application/x-www-form-urlencoded"}

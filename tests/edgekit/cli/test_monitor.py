@@ -15,8 +15,9 @@ import pytest
 from device_runtime.contract.decode import dumps
 from device_runtime.contract.service import PageSpec, ServiceSpec
 from tests.support.cli import ChildCommandLine
-from tests.support.live_pages import TOKEN, running, wait_for
+from tests.support.live_pages import TOKEN, running
 from tests.support.ssh_server import ssh_server
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture

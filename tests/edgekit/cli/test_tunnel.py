@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import ChildCommandLine
-from tests.support.live_pages import running, wait_for
+from tests.support.live_pages import running
 from tests.support.ssh_server import ssh_server
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture

@@ -1,15 +1,15 @@
-"""The picture that viewers see."""
+"""Pictures of frames with what was found drawn in, whole and small."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device_runtime.annotate import Annotator, shrink_prediction
 from device_runtime.contract.model import Colour, ImagePrep, Resize
 from device_runtime.contract.prediction import Item, Prediction
 from device_runtime.vision.frame import Frame
 from device_runtime.vision.placement import PlacedMask, plan_placement
-from device_runtime.web.preview import Preview, shrink_prediction
 from tests.support.live_pages import make_frame, make_prediction
 
 side = st.integers(16, 2000)
@@ -56,5 +56,7 @@ def test_the_frame_itself_is_never_drawn_on(colour, width):
     pixels = make_frame(3).pixels
     frame = Frame(pixels[..., 0].copy() if colour is Colour.GRAY else pixels, colour)
     before = frame.pixels.copy()
-    assert Preview(width, {}).jpeg(frame, make_prediction(0)).startswith(b"\xff\xd8")
+    picture = Annotator().small(frame, make_prediction(0), width)
+    assert picture.shape[1] == min(width, frame.width)
+    assert picture.any()
     assert np.array_equal(frame.pixels, before)
