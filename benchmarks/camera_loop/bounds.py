@@ -6,13 +6,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from camera_loop.child import Repeated
 from device_runtime.cameras.sources import Repeating
 from device_runtime.contract.decode import read_json
 from device_runtime.contract.model import ModelSpec
 from device_runtime.predictor import Predictor
 
 
-class InvokeOnly:
+class InvokeOnly(Repeated):
     """The model on one input, again and again. Options: model, spec, source, engine."""
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -23,16 +24,12 @@ class InvokeOnly:
         if frame is not None:
             self._predictor.predict(frame)
 
-    def run(self, seconds: float) -> dict[str, Any]:
-        """Invoke for so long."""
-        count, end = 0, time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            self._predictor.engine.invoke()
-            count += 1
-        return {"count": count}
+    def once(self) -> object:
+        """Invoke it."""
+        return self._predictor.engine.invoke()
 
 
-class Stages:
+class Stages(Repeated):
     """One frame after the other through our own code, in one thread: the CPU of all stages is what cores share.
 
     OpenCV's video decoder has threads of its own, so each stage's CPU is the whole process's.
@@ -41,22 +38,23 @@ class Stages:
     def __init__(self, options: dict[str, Any]) -> None:
         self._predictor = predictor_of(options)
         self._camera = Repeating(options["source"])
+        self._capture_s = 0.0
+
+    def once(self) -> object:
+        """Predict one frame."""
+        began = time.process_time()
+        frame = self._camera.read()
+        self._capture_s += time.process_time() - began
+        return None if frame is None else self._predictor.predict(frame)
 
     def run(self, seconds: float) -> dict[str, Any]:
         """Predict for so long; ``capture_ms`` and ``predict_ms`` are CPU per frame."""
-        count, end = 0, time.perf_counter() + seconds
-        capture = predict = 0.0
-        while time.perf_counter() < end:
-            began = time.process_time()
-            frame = self._camera.read()
-            read = time.process_time()
-            if frame is None:
-                continue
-            self._predictor.predict(frame)
-            capture += read - began
-            predict += time.process_time() - read
-            count += 1
-        return {"count": count, "capture_ms": capture * 1e3 / count, "predict_ms": predict * 1e3 / count}
+        self._capture_s, began = 0.0, time.process_time()
+        answer = super().run(seconds)
+        whole = time.process_time() - began
+        count = answer["count"]
+        capture = self._capture_s
+        return {**answer, "capture_ms": capture * 1e3 / count, "predict_ms": (whole - capture) * 1e3 / count}
 
 
 def predictor_of(options: dict[str, Any]) -> Predictor:

@@ -23,6 +23,28 @@ class Contestant(Protocol):
         """Work for about so long; ``count`` of the answer says how much was done, the rest is the contestant's own."""
 
 
+class Repeated:
+    """A contestant that does one thing again and again."""
+
+    def once(self) -> object:
+        """Do it once."""
+        raise NotImplementedError
+
+    def run(self, seconds: float) -> dict[str, Any]:
+        """Do it for so long."""
+        count, end, once = 0, time.perf_counter() + seconds, self.once
+        while time.perf_counter() < end:
+            once()
+            count += 1
+        return {"count": count}
+
+
+def make(what: str, options: dict[str, Any]) -> Any:
+    """Return the contestant MODULE:CLASS. Raises ImportError when what it needs is not installed."""
+    module, _, name = what.partition(":")
+    return getattr(importlib.import_module(f"camera_loop.{module}"), name)(options)
+
+
 def memory_mb() -> tuple[float, float]:
     """Return what this process holds in memory, and the most that it ever held, MB of 1e6 bytes (Linux)."""
     found = {}
@@ -54,9 +76,8 @@ def main() -> None:
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
-    module, _, name = sys.argv[1].partition(":")
     try:
-        contestant = getattr(importlib.import_module(f"camera_loop.{module}"), name)(json.loads(sys.argv[2]))
+        contestant = make(sys.argv[1], json.loads(sys.argv[2]))
     except ImportError as error:
         say({"absent": str(error)})
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from camera_loop.child import Repeated
 from device_runtime.contract.decode import read_json
 from device_runtime.contract.model import Colour, ImagePrep, ModelSpec, Resize, TaskSpec, TensorSpec
 from device_runtime.contract.prediction import Item, Prediction
@@ -21,8 +21,8 @@ from device_runtime.vision.placement import plan_placement
 from device_runtime.vision.prepare import Preparer
 
 
-class Step:
-    """Something done again and again."""
+class Step(Repeated):
+    """A step of ours."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._do = self.prepared(options)
@@ -31,13 +31,9 @@ class Step:
         """Return what is to be measured."""
         raise NotImplementedError
 
-    def run(self, seconds: float) -> dict[str, Any]:
-        """Do it for so long."""
-        count, end, do = 0, time.perf_counter() + seconds, self._do
-        while time.perf_counter() < end:
-            do()
-            count += 1
-        return {"count": count}
+    def once(self) -> object:
+        """Do it."""
+        return self._do()
 
 
 class Prepare(Step):

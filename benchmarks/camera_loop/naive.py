@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import time
 from typing import Any
 
 import cv2
 import numpy as np
+
+from camera_loop.child import Repeated
 
 _THRESHOLD, _OVERLAP, _MOST = 0.25, 0.5, 5
 
@@ -78,7 +79,7 @@ def boxes_of(output: Any, width: int, height: int) -> list[tuple[int, float, lis
     return [(classes[index], scores[index], boxes[index]) for index in kept]
 
 
-class Cv2Loop:
+class Cv2Loop(Repeated):
     """The usual OpenCV loop. Options: model, clip, task, low and high (the range it was trained with), runtime."""
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -87,18 +88,13 @@ class Cv2Loop:
         self._task = options["task"]
         self._low, self._high = options["low"], options["high"]
 
-    def run(self, seconds: float) -> dict[str, Any]:
-        """Predict for so long."""
-        count, end = 0, time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            frame = self._clip.read()
-            output = self._model.run(self.prepare(frame))
-            if self._task == "classification":
-                best_classes(output)
-            else:
-                boxes_of(output, frame.shape[1], frame.shape[0])
-            count += 1
-        return {"count": count}
+    def once(self) -> object:
+        """Predict one frame."""
+        frame = self._clip.read()
+        output = self._model.run(self.prepare(frame))
+        if self._task == "classification":
+            return best_classes(output)
+        return boxes_of(output, frame.shape[1], frame.shape[0])
 
     def prepare(self, frame: Any) -> Any:
         """Return the model's image as floats."""
@@ -136,21 +132,16 @@ def quantised(batch: Any, scale: float, zero_point: int, dtype: Any) -> Any:
     return (batch / scale + zero_point).astype(dtype)
 
 
-class Prepare:
+class Prepare(Repeated):
     """The loops' way from a frame to the model's bytes. Options: picture, side, pil, low, high, scale, zero_point."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._picture = cv2.imread(options["picture"])
         self._options = options
 
-    def run(self, seconds: float) -> dict[str, Any]:
-        """Prepare one picture again and again."""
+    def once(self) -> object:
+        """Prepare the picture."""
         given = self._options
         resize = resize_pil if given["pil"] else resize_cv2
-        size = (given["side"], given["side"])
-        count, end = 0, time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            image = scaled(resize(self._picture, size), given["low"], given["high"])
-            quantised(np.expand_dims(image, axis=0), given["scale"], given["zero_point"], np.uint8)
-            count += 1
-        return {"count": count}
+        image = scaled(resize(self._picture, (given["side"], given["side"])), given["low"], given["high"])
+        return quantised(np.expand_dims(image, axis=0), given["scale"], given["zero_point"], np.uint8)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import time
 from typing import Any
 
 import cv2
 
+from camera_loop.child import Repeated
 from camera_loop.naive import Clip
 
 
-class Loop:
+class Loop(Repeated):
     """classify_for_video on every frame of a clip. Options: model, clip."""
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -28,13 +28,9 @@ class Loop:
         self._clip = Clip(options["clip"])
         self._now_ms = 0
 
-    def run(self, seconds: float) -> dict[str, Any]:
-        """Classify for so long."""
-        count, end = 0, time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            rgb = cv2.cvtColor(self._clip.read(), cv2.COLOR_BGR2RGB)
-            image = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=rgb)
-            self._now_ms += 33
-            self._classifier.classify_for_video(image, self._now_ms)
-            count += 1
-        return {"count": count}
+    def once(self) -> object:
+        """Classify one frame."""
+        rgb = cv2.cvtColor(self._clip.read(), cv2.COLOR_BGR2RGB)
+        image = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=rgb)
+        self._now_ms += 33
+        return self._classifier.classify_for_video(image, self._now_ms)

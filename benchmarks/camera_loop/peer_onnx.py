@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ from typing import Any
 import cv2
 import numpy as np
 
+from camera_loop.child import Repeated
 from camera_loop.naive import Clip, best_classes
 
 _SIDE = 224
 _PHOTOS = 30
 
 
-class Loop:
+class Loop(Repeated):
     """The cv2 loop around an InferenceSession with one thread. Options: onnx, clip."""
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -33,14 +33,9 @@ class Loop:
         self._name = self._session.get_inputs()[0].name
         self._clip = Clip(options["clip"])
 
-    def run(self, seconds: float) -> dict[str, Any]:
-        """Predict for so long."""
-        count, end = 0, time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            output = self._session.run(None, {self._name: prepare(self._clip.read())})[0]
-            best_classes(output[0])
-            count += 1
-        return {"count": count}
+    def once(self) -> object:
+        """Predict one frame."""
+        return best_classes(self._session.run(None, {self._name: prepare(self._clip.read())})[0][0])
 
 
 def prepare(frame: Any) -> Any:

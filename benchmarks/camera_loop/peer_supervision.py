@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import time
 from typing import Any
 
 import cv2
 import numpy as np
 
+from camera_loop.child import Repeated
 
-class Draw:
+
+class Draw(Repeated):
     """BoxAnnotator and LabelAnnotator on one picture. Options: picture, boxes (x1 y1 x2 y2 px), labels."""
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -23,11 +24,7 @@ class Draw:
         self._boxes, self._names = library.BoxAnnotator(), library.LabelAnnotator()
         self._picture = cv2.imread(options["picture"])
 
-    def run(self, seconds: float) -> dict[str, Any]:
-        """Draw again and again."""
-        count, end = 0, time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            self._boxes.annotate(self._picture, self._found)
-            self._names.annotate(self._picture, self._found, self._labels)
-            count += 1
-        return {"count": count}
+    def once(self) -> object:
+        """Draw them."""
+        self._boxes.annotate(self._picture, self._found)
+        return self._names.annotate(self._picture, self._found, self._labels)

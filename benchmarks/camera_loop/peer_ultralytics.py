@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-import time
 import types
 from typing import Any
 
 import cv2
 import numpy as np
+
+from camera_loop.child import Repeated
 
 
 def _import(name: str) -> Any:
@@ -27,7 +28,7 @@ def _own_suppression(boxes: Any, scores: Any, overlap: float) -> Any:
     return importlib.import_module("ultralytics.utils.nms").TorchNMS.nms(boxes, scores, overlap)
 
 
-class Loop:
+class Loop(Repeated):
     """``YOLO(model).predict(clip, stream=True)``. Options: model (float in and out, as it exports), clip."""
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -35,20 +36,18 @@ class Loop:
         self._clip = options["clip"]
         self._frames: Any = iter(())
 
-    def run(self, seconds: float) -> dict[str, Any]:
-        """Predict for so long; a clip that ends begins again."""
-        count, end = 0, time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            if next(self._frames, None) is None:
-                self._frames = self._model.predict(
-                    self._clip, stream=True, imgsz=320, conf=0.25, iou=0.5, device="cpu", verbose=False
-                )
-                continue
-            count += 1
-        return {"count": count}
+    def once(self) -> object:
+        """Predict one frame; a clip that ends begins again."""
+        found = next(self._frames, None)
+        while found is None:
+            self._frames = self._model.predict(
+                self._clip, stream=True, imgsz=320, conf=0.25, iou=0.5, device="cpu", verbose=False
+            )
+            found = next(self._frames, None)
+        return found
 
 
-class Prepare:
+class Prepare(Repeated):
     """LetterBox and BasePredictor.preprocess, then the LiteRT backend's quantisation. Options: picture, side, scale."""
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -58,15 +57,7 @@ class Prepare:
         self._picture = cv2.imread(options["picture"])
         self._scale, self._zero = options["scale"], options["zero_point"]
 
-    def run(self, seconds: float) -> dict[str, Any]:
-        """Prepare one picture again and again."""
-        count, end = 0, time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            self.prepare()
-            count += 1
-        return {"count": count}
-
-    def prepare(self) -> Any:
+    def once(self) -> object:
         """Return (1, side, side, 3) of bytes: the steps of BasePredictor.preprocess and LiteRTBackend.forward."""
         torch = self._torch
         image = torch.from_numpy(self._fit(image=self._picture)).unsqueeze(0)
@@ -76,7 +67,7 @@ class Prepare:
         return batch.clip(0, 255, out=batch).astype(np.uint8)
 
 
-class Decode:
+class Decode(Repeated):
     """LiteRTBackend's dequantisation, then non_max_suppression. Options: head, scale, zero_point, side."""
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -84,16 +75,18 @@ class Decode:
         self._suppress = _import("ultralytics.utils.nms").non_max_suppression
         self._head = np.load(options["head"])
         self._options = options
+        self._kept = 0
+
+    def once(self) -> object:
+        """Decode the output."""
+        side = self._options["side"]
+        x = (self._head.astype(np.float32) - self._options["zero_point"]) * self._options["scale"]
+        x[:, [0, 2]] *= side
+        x[:, [1, 3]] *= side
+        found = self._suppress(self._torch.from_numpy(x), conf_thres=0.25, iou_thres=0.5)
+        self._kept = len(found[0])
+        return found
 
     def run(self, seconds: float) -> dict[str, Any]:
-        """Decode one output again and again."""
-        count, end, kept = 0, time.perf_counter() + seconds, 0
-        side = self._options["side"]
-        while time.perf_counter() < end:
-            x = (self._head.astype(np.float32) - self._options["zero_point"]) * self._options["scale"]
-            x[:, [0, 2]] *= side
-            x[:, [1, 3]] *= side
-            found = self._suppress(self._torch.from_numpy(x), conf_thres=0.25, iou_thres=0.5)
-            kept = len(found[0])
-            count += 1
-        return {"count": count, "kept": kept}
+        """Decode for so long; ``kept`` says how many boxes."""
+        return {**super().run(seconds), "kept": self._kept}

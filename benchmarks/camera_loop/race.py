@@ -209,14 +209,14 @@ def children(entries: Mapping[str, Entry], logs: Path) -> Iterator[tuple[dict[st
 def race(entries: Mapping[str, Entry], logs: Path, rounds: int, seconds: float) -> Race:
     """Run all entries in every round, in an order drawn anew; a first round warms up and does not count.
 
-    Rounds that other processes disturbed are run again, at most as many as there were; the quietest ones count.
+    Rounds that other processes disturbed are run again, at most half as many as there were; the quietest ones count.
     """
     order = random.Random(0)  # noqa: S311 - no secret
     done: list[dict[str, Turn]] = []
     with children(entries, logs) as (running, absent):
         for child in running.values():
             child.turn(min(seconds, _WARM_UP_S))
-        while len(done) < rounds or (len(done) < 2 * rounds and sum(map(_quiet, done)) < rounds):
+        while len(done) < rounds or (len(done) < 3 * rounds // 2 and sum(map(_quiet, done)) < rounds):
             names = order.sample(list(running), len(running))
             done.append({name: running[name].turn(seconds) for name in names})
     kept = sorted(done, key=_disturbed)[:rounds]

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from camera_loop import startup
+from camera_loop import counted, startup
 from camera_loop.materials import HEAD_SCALE, HEAD_SIDE, HEAD_ZERO, Materials
-from camera_loop.race import Entry, Race, race, single
+from camera_loop.race import Absent, Entry, Race, race, single
 from camera_loop.table import Line, at_least, at_most
 
 _RANGES = {"mnv2": (-1, 1), "det320": (0, 1)}
@@ -307,6 +307,23 @@ def watching(bench: Bench) -> Iterator[Line]:
         yield at_most(f"{name}: costs", f"{run.rate(name):.1f} fps of {run.rate('no page'):.1f}", cost, goal, " %")
 
 
+def instructions(bench: Bench) -> Iterator[Line]:
+    """What is executed for a frame, the model and everything around it."""
+    for model, clip in (("mnv2", "1080p.avi"), ("det320", "480p.mp4")):
+        options = bench.options(model, clip)
+        what = {"model": "bounds:InvokeOnly", "naive cv2 loop": "naive:Cv2Loop", "ours": "bounds:Stages"}
+        try:
+            counts = counted.instructions({name: (entry, options) for name, entry in what.items()})
+        except Absent as why:
+            yield Line("instructions", "not here", str(why))
+            return
+        alone = counts["model"]
+        naive, ours = counts["naive cv2 loop"] - alone, counts["ours"] - alone
+        yield Line(f"{model} {clip}: the model alone", f"{alone / 1e6:.1f} M")
+        yield Line(f"{model} {clip}: naive cv2 loop, around the model", f"{naive / 1e6:.1f} M")
+        yield Line(f"{model} {clip}: ours, around the model", f"{ours / 1e6:.1f} M", f"{naive / ours:.1f}× fewer")
+
+
 ROWS: dict[str, tuple[str, Row]] = {
     "mnv2-480p": ("MobileNetV2 224 int8, 480p mp4 (frames per second)", classifier_480p),
     "det320-480p": ("detector 320 int8, 480p mp4 (frames per second)", detector_480p),
@@ -318,6 +335,7 @@ ROWS: dict[str, tuple[str, Row]] = {
     "decode": ("decoding a head of 8400 boxes × 80 classes, int8 (CPU per frame)", decoding),
     "draw": ("drawing 8 boxes with names at 480p (CPU per frame)", drawing),
     "start": ("from the start of a process to the first prediction", starting),
+    "instructions": ("instructions per frame, counted by valgrind", instructions),
     "page": ("the live page (frames per second)", watching),
 }
 """The rows by the names that ``--only`` takes."""
