@@ -15,12 +15,10 @@ from typing import Any
 from device_runtime import __version__
 from device_runtime.contract.decode import dumps, read_json
 from device_runtime.contract.events import Event, Notice
-from device_runtime.contract.manifest import RELEASE_MANIFEST
 from device_runtime.contract.model import ModelSpec
 from device_runtime.contract.reported import report_of
 from device_runtime.contract.service import ServiceSpec, parse_page
 from device_runtime.errors import EdgeError, Interrupted, UsageError
-from device_runtime.install.lock import using
 from device_runtime.signals import interrupt_on, leave
 
 
@@ -49,7 +47,13 @@ def main(arguments: list[str]) -> int:
 @contextlib.contextmanager
 def _held(release: Path | None) -> Iterator[None]:
     """Keep a release from being removed while it runs. What is no release is said by the command itself."""
-    with using(release) if release and (release / RELEASE_MANIFEST).is_file() else contextlib.nullcontext():
+    if release is None:
+        yield
+        return
+    from device_runtime.contract.manifest import RELEASE_MANIFEST  # noqa: PLC0415 - a model file needs it not
+    from device_runtime.install.lock import using  # noqa: PLC0415
+
+    with using(release) if (release / RELEASE_MANIFEST).is_file() else contextlib.nullcontext():
         yield
 
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import bisect
-import datetime as dt
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from device_runtime.contract.live import HISTORY_S, WINDOW_S, LiveStatus, SinkStatus, StageWindow
 from device_runtime.contract.prediction import STAGES, Prediction, RuleEvent
 from device_runtime.machine import Vitals, read_vitals
+
+if TYPE_CHECKING:
+    from device_runtime.contract.live import LiveStatus, SinkStatus, StageWindow
+
+WINDOW_S = 5.0
+"""Rates and latencies are over the predictions of so many last seconds."""
+
+HISTORY_S = 60
+"""How far back the history goes."""
 
 BUCKETS_MS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)
 """Upper bounds of the latency histograms' buckets; one more holds what is above."""
@@ -158,6 +165,10 @@ class Telemetry:
 
     def status(self) -> LiveStatus:
         """Return how it is doing now."""
+        import datetime as dt  # noqa: PLC0415 - what nobody asks for delays no first prediction
+
+        from device_runtime.contract.live import LiveStatus  # noqa: PLC0415
+
         sinks, viewers = self._sinks(), self._viewers()
         now = self._clock()
         vitals = self._read_vitals(now)
@@ -230,6 +241,8 @@ class Telemetry:
 
 def summarise_window(values: Sequence[float]) -> StageWindow:
     """Return mean, median and 95th percentile (nearest rank) of one latency or more."""
+    from device_runtime.contract.live import StageWindow  # noqa: PLC0415 - see above
+
     ordered = sorted(values)
     last = len(ordered) - 1
     return StageWindow(

@@ -9,16 +9,10 @@ from device_runtime.contract.prediction import Prediction, RuleEvent
 
 LIVE_SCHEMA = 1
 
-WINDOW_S = 5.0
-"""Rates and latencies are over the predictions of so many last seconds."""
-
-HISTORY_S = 60
-"""How far back the history goes."""
-
 
 @dataclass(frozen=True)
 class StageWindow:
-    """A stage's latency over the last ``WINDOW_S``, in ms."""
+    """A stage's latency over the last 5 s, in ms."""
 
     mean: float
     p50: float
@@ -46,7 +40,7 @@ class LiveStatus:
     ``reasons`` say what is wrong. ``frames`` counts by outcome since the start: ``predicted``, ``dropped`` (nobody
     took them in time) and ``damaged`` (they could not be decoded). ``age_ms`` is from a frame's capture to its decoded
     prediction. ``camera`` is ``ok``, ``lost`` (it is being reopened) or ``ended``. ``throttled`` has the bits of
-    ``vcgencmd get_throttled``. ``history`` has a number for each of the last ``HISTORY_S`` whole seconds, the oldest
+    ``vcgencmd get_throttled``. ``history`` has a number for each of the last 60 whole seconds, the oldest
     first: ``fps``, ``dropped``, and each stage's mean in ms (0 where nothing was predicted).
     """
 

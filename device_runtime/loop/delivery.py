@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from device_runtime.contract.live import SinkStatus
 from device_runtime.contract.prediction import Prediction
 from device_runtime.errors import EdgeError
 from device_runtime.loop.handover import Handover
 from device_runtime.loop.status import Status
 from device_runtime.sinks.interface import Sink
 from device_runtime.vision.raw import AnyFrame
+
+if TYPE_CHECKING:
+    from device_runtime.contract.live import SinkStatus
 
 Answer = Prediction | Callable[[], Prediction]
 """A prediction, or what gives it when it is called: the decoding may be left to the delivering thread."""
@@ -174,6 +176,8 @@ class _Outlet:
 
     def status(self) -> SinkStatus:
         """Return what the sink did so far."""
+        from device_runtime.contract.live import SinkStatus  # noqa: PLC0415 - what nobody asks for delays nothing
+
         return SinkStatus(self._taken, self.queue.dropped, self._failed, self._error)
 
     def finish(self, *, failed: bool, hurry: bool) -> None:

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_runtime.contract.decode import loads
-from device_runtime.contract.live import HISTORY_S, LiveStatus
+from device_runtime.contract.live import LiveStatus
 from device_runtime.contract.prediction import STAGES, Item, Prediction, RuleEvent, json_line
-from device_runtime.telemetry import Histogram, Identity, Telemetry, summarise_window
+from device_runtime.telemetry import HISTORY_S, Histogram, Identity, Telemetry, summarise_window
 
 
 class Clock:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from device_runtime.contract.live import HISTORY_S, LIVE_SCHEMA, WINDOW_S, LiveStatus, SinkStatus, StageWindow
+from device_runtime.contract.live import LIVE_SCHEMA, LiveStatus, SinkStatus, StageWindow
 from device_runtime.contract.service import PageSpec
-from device_runtime.telemetry import Telemetry
+from device_runtime.telemetry import HISTORY_S, WINDOW_S, Telemetry
 from device_runtime.web.access import MIN_TOKEN, TOKEN_VARIABLE
 from device_runtime.web.metrics import TelemetryCollector
 from edgekit.monitoring.follow import PATIENCE_S
