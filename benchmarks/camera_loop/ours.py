@@ -25,10 +25,10 @@ class Loop:
         """Predict for so long. Models stay loaded between turns, as everybody's do."""
         camera = Repeating(self._options["source"])
         first = self._predictors[0]
-        self._spare = [each.predict for each in self._predictors[1:]]
+        self._spare = [each.infer for each in self._predictors[1:]]
         ahead = first.ahead(live=camera.live, workers=self._workers)
         setup = LoopSetup(Limits(duration_s=seconds), self._workers, self.another, capture=CaptureSetup(None, ahead))
-        summary = run_loop(camera, first.predict, [], setup)
+        summary = run_loop(camera, first.infer, [], setup)
         return {"count": summary.frames, "seconds": summary.seconds, "workers": len(self._predictors)}
 
     def another(self) -> Predict:
@@ -37,4 +37,4 @@ class Loop:
             return self._spare.pop()
         made = predictor_of(self._options)
         self._predictors.append(made)
-        return made.predict
+        return made.infer
