@@ -10,6 +10,7 @@ import cv2
 from device_runtime.cameras.opencv import OpenCapture, fourcc_text, known_fps
 from device_runtime.contract.model import Colour
 from device_runtime.errors import CameraError
+from device_runtime.machine import usable_cores
 from device_runtime.vision.frame import Frame, Pixels
 from device_runtime.vision.raw import AnyFrame, Capture, is_cut, jpeg_frame, jpeg_size
 
@@ -71,7 +72,10 @@ class VideoFile:
         self._capture.release()
 
     def _open(self) -> OpenCapture:
-        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        # FFmpeg decodes with a thread for each core, which the workers need too: with one of two, a 1080p frame takes a
+        # fifth less CPU (2.8 ms, not 3.4) and less memory, and the loop is faster. Half of the cores keep up elsewhere.
+        threads = max(1, usable_cores() // 2)
+        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, threads])
         if not capture.isOpened():
             capture.release()
             raise CameraError(f"{self._path}: not a readable video: damaged, truncated, or of an unknown format")

@@ -94,7 +94,8 @@ def run_loop(camera: Camera, predict: Predict, sinks: Sequence[Sink], setup: Loo
     """
     setup = setup or LoopSetup()
     status = Status(setup.telemetry or Telemetry(Identity("", "", camera.name)), setup.events)
-    frames: Handover[Item] = Handover(1 if camera.live else max(1, setup.workers), newest_wins=camera.live)
+    # A file's frames do not come evenly: with one more place than workers, none waits for a frame that takes longer.
+    frames: Handover[Item] = Handover(1 if camera.live else setup.workers + 1, newest_wins=camera.live)
     capture = Capture(camera, frames, setup.capture, status)
     delivery = Delivery(sinks, setup.refine, status, live=camera.live)
     workers = Workers(frames, delivery, status, live=camera.live, frame_limit=setup.limits.frames)
