@@ -1,6 +1,6 @@
 """``python -m edgekit``: the same as the ``edgekit`` command."""
 
-from edgekit.cli.app import main
+from edgekit.cli.app import entry
 
 if __name__ == "__main__":
-    main()
+    entry()

@@ -96,7 +96,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         # The reader (head, less) went away; Python would complain again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    leave(code)
+    sys.exit(code)
+
+
+def entry() -> NoReturn:
+    """Run the command line as the whole of a process: a thread that hangs in a driver does not keep it alive."""
+    try:
+        main()
+    except SystemExit as stop:
+        leave(stop.code if isinstance(stop.code, int) else 1)
 
 
 def _run(arguments: list[str]) -> int:

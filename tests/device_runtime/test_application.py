@@ -4,11 +4,8 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
 
 import pytest
 from PIL import Image
@@ -29,6 +26,7 @@ from device_runtime.errors import BadFileError, EdgeError, ModelError
 from device_runtime.loop.run import Limits
 from device_runtime.machine import usable_cores
 from tests.device_runtime.test_check import install
+from tests.support.running import get, page_of, start
 from tests.support.tflite import brightness_model, detector_model
 from tests.support.video import ListSink
 
@@ -151,24 +149,6 @@ def test_a_webhook_that_nobody_answers_does_not_hold_the_run_up(tmp_path):
 def test_workers_are_as_many_as_the_cores_are_good_for():
     assert default_workers(1) == usable_cores()
     assert default_workers(1000) == 1
-
-
-def start(*arguments, **options):
-    command = [sys.executable, "-m", "device_runtime", "run", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
-
-
-def page_of(process):
-    """Return the page's address, once the process tells it."""
-    for line in process.stderr:
-        if "the page is at" in line:
-            return line.split()[-1]
-    raise AssertionError("no page")
-
-
-def get(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own page
-        return answer.read().decode()
 
 
 def test_the_page_of_a_running_release_tells_how_it_is_doing(tmp_path):

@@ -24,8 +24,8 @@ from device_runtime.contract.service import (
     SnapshotSpec,
     WebhookSpec,
 )
-from tests.device_runtime.test_application import get, page_of, start
 from tests.device_runtime.test_check import install
+from tests.support.running import get, page_of, start
 from tests.support.tflite import detector_model
 
 DURATION_S = float(os.environ.get("EDGEKIT_SOAK_S", "20"))

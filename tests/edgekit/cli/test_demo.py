@@ -1,5 +1,6 @@
 """``edgekit demo``."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 import cv2
 import pytest
 
+from tests.support.running import get, page_of
 from tests.support.tflite import brightness_model, detector_model
 from tests.support.video import write_video
 
@@ -96,3 +98,45 @@ def test_an_interrupted_demo_leaves_a_whole_video(tmp_path, number):
     assert "Traceback" not in err
     assert count_frames(tmp_path / "out.avi") > 0
     assert not list(tmp_path.glob(".out-*"))
+
+
+def test_the_page_is_served_while_a_demo_runs(tmp_path):
+    brightness_model(tmp_path / "m.tflite")
+    command = [sys.executable, "-m", "edgekit", "demo", "m.tflite", "--source", "synthetic:pattern?fps=50"]
+    with subprocess.Popen(
+        [*command, "--page", "0", "--track"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as refused:
+        _, err = refused.communicate(timeout=60)
+    assert refused.returncode == 2  # a classifier gives no boxes to follow
+    assert "Traceback" not in err
+    with subprocess.Popen(
+        [*command, "--page", "0", "--workers", "1"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        url = page_of(running)
+        while json.loads(get(url + "status.json"))["frames"]["predicted"] < 3:
+            pass
+        running.terminate()
+        running.communicate(timeout=60)
+    assert running.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--page", "eighty"), "page: expected PORT or HOST:PORT, got 'eighty'"),
+        (("--page", "127.0.0.1:99999"), "page: expected PORT or HOST:PORT"),
+        (("--page", "0.0.0.0:0"), "lets other machines see the page, and there is no token"),
+        (("--workers", "many"), "'many' is not a valid integer"),
+        (("--workers", "0"), "0 is not in the range"),
+    ],
+)
+def test_wrong_pages_and_workers_are_explained(edgekit, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.delenv("EDGEKIT_PAGE_TOKEN", raising=False)
+    brightness_model(tmp_path / "m.tflite")
+    answer = edgekit("demo", "m.tflite", "--source", "synthetic:pattern", "--frames", "2", *arguments)
+    assert answer.code == 2
+    assert message in answer.err
