@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @click.option("--target", "option", metavar="TARGET", help="The same as the argument.")
 @click.option("--url", metavar="URL", help="A page's address, as http://127.0.0.1:8080.")
 @click.option(
-    "--token-file", type=click.Path(path_type=Path), help="Holds the page's token.  [env: EDGEKIT_PAGE_TOKEN]"
+    "--token-file",
+    type=click.Path(path_type=Path),
+    help="Holds the page's token; or set EDGEKIT_PAGE_TOKEN to the token itself.",
 )
 @click.option("--page-port", type=click.IntRange(1, 65535), help="The page's port on the board.  [default: 8080]")
 @click.option(
