@@ -63,6 +63,10 @@ class Absent(Exception):  # noqa: N818 - no failure: the contestant is not insta
     """A contestant is not installed here."""
 
 
+class ContestantError(Exception):
+    """A contestant failed."""
+
+
 def peers_python() -> Path | None:
     """Return the Python of the peers' environment, or None where there is none."""
     python = Path(os.environ.get("EDGEKIT_PEERS", str(PEERS))) / "bin/python"
@@ -148,7 +152,7 @@ class Child:
         if not line:
             self._process.wait()
             said = self._log.read_text(errors="replace").strip().splitlines()
-            raise RuntimeError(f"a contestant ended: {said[-1] if said else 'it said nothing'}; see {self._log}")
+            raise ContestantError(f"{said[-1] if said else 'it ended without a word'}; see {self._log}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -214,8 +218,12 @@ def race(entries: Mapping[str, Entry], logs: Path, rounds: int, seconds: float) 
     order = random.Random(0)  # noqa: S311 - no secret
     done: list[dict[str, Turn]] = []
     with children(entries, logs) as (running, absent):
-        for child in running.values():
-            child.turn(min(seconds, _WARM_UP_S))
+        for name, child in list(running.items()):
+            try:
+                child.turn(min(seconds, _WARM_UP_S))
+            except ContestantError as error:
+                absent[name] = str(error)
+                del running[name]
         while len(done) < rounds or (len(done) < 3 * rounds // 2 and sum(map(_quiet, done)) < rounds):
             names = order.sample(list(running), len(running))
             done.append({name: running[name].turn(seconds) for name in names})
