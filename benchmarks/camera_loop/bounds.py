@@ -24,9 +24,9 @@ class InvokeOnly(Repeated):
         if frame is not None:
             self._predictor.predict(frame)
 
-    def once(self) -> object:
+    def once(self) -> None:
         """Invoke it."""
-        return self._predictor.engine.invoke()
+        self._predictor.engine.invoke()
 
 
 class Stages(Repeated):

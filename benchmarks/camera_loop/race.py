@@ -233,7 +233,8 @@ def race(entries: Mapping[str, Entry], logs: Path, rounds: int, seconds: float) 
 
 def single(entries: Mapping[str, Entry], logs: Path, seconds: float) -> Race:
     """Run each entry once in a fresh process, as long as told."""
-    turns, absent = {}, {}
+    turns: dict[str, list[Turn]] = {}
+    absent: dict[str, str] = {}
     for name, entry in entries.items():
         with children({name: entry}, logs) as (running, missing):
             absent |= missing
