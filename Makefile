@@ -15,7 +15,7 @@ help:
 	@echo "make demo      run the main job end to end on this machine (under 3 minutes after the first set-up)"
 	@echo "make test      run the tests"
 	@echo "make test-backends  convert ONNX and PyTorch models, in environments that are made for it (2.5 GB, network)"
-	@echo "make bench-loop     the camera loop beside naive loops and what of its peers is installed (6 minutes)"
+	@echo "make bench-loop     the camera loop beside naive loops and what of its peers is installed (about 10 minutes)"
 	@echo "make bench-peers    install its peers in .venv-peers (1.5 GB, network)"
 	@echo "make check     lint, types and import rules"
 	@echo "make format    format the code"
