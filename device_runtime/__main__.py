@@ -17,7 +17,7 @@ from device_runtime.contract.decode import dumps, read_json
 from device_runtime.contract.events import Event, Notice
 from device_runtime.contract.model import ModelSpec
 from device_runtime.contract.reported import report_of
-from device_runtime.contract.service import ServiceSpec, parse_page
+from device_runtime.contract.service import ServiceSpec, changed, parse_page
 from device_runtime.errors import EdgeError, Interrupted, UsageError
 from device_runtime.signals import interrupt_on, leave
 
@@ -81,21 +81,17 @@ def _run(options: argparse.Namespace) -> Any:
 
 def _service(options: argparse.Namespace, service: ServiceSpec) -> ServiceSpec:
     """Return how it runs: what the command line says, else what the release says."""
-    given = {
-        "source": options.source,
-        "engine": options.engine,
-        "threads": options.threads,
-        "workers": options.workers,
-        "tracking": options.track or None,
-    }
-    if options.page is not None:
-        given["page"] = parse_page(options.page, service.page)
-    elif options.no_page:
+    if options.no_page:
         service = dataclasses.replace(service, page=None)
-    try:
-        return dataclasses.replace(service, **{name: value for name, value in given.items() if value is not None})
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    return changed(
+        service,
+        source=options.source,
+        engine=options.engine,
+        threads=options.threads,
+        workers=options.workers,
+        tracking=options.track or None,
+        page=None if options.page is None else parse_page(options.page, service.page),
+    )
 
 
 def _tell(event: Event) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Literal, Optional
+from typing import Any, Literal, Optional
 
 from device_runtime.errors import UsageError
 
@@ -221,11 +221,7 @@ class ServiceSpec:
     clips: Optional[ClipSpec] = None
 
     def __post_init__(self) -> None:
-        if _PASSWORD.search(self.source):
-            raise ValueError(
-                "source: expected a URL without a password, which would be in files and process lists; "
-                "it goes into the environment: EDGEKIT_RTSP_AUTH=USER:PASSWORD"
-            )
+        check_source(self.source)
         if not 0 <= self.workers <= 64:
             raise ValueError(f"workers: expected 0–64, got {self.workers}")
         if self.size is not None and min(self.size) < 1:
@@ -246,6 +242,27 @@ class ServiceSpec:
                 raise ValueError(
                     f'rule "{rule.name}": expected a region of [service.regions] ({known}), got "{rule.region}"'
                 )
+
+
+def check_source(source: str) -> None:
+    """Raise ValueError for a source of frames that holds a password; it is not shown."""
+    if _PASSWORD.search(source):
+        raise ValueError(
+            "source: expected a URL without a password, which others could read in files and process lists; "
+            "it goes into the environment: EDGEKIT_RTSP_AUTH=USER:PASSWORD"
+        )
+
+
+def changed(service: ServiceSpec, **given: Any) -> ServiceSpec:
+    """Return ``service`` with what a command line says in place; None leaves a field as it is.
+
+    Raises:
+        UsageError: it does not fit.
+    """
+    try:
+        return replace(service, **{name: value for name, value in given.items() if value is not None})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def parse_page(text: str, page: Optional[PageSpec] = None) -> PageSpec:

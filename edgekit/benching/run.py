@@ -16,6 +16,7 @@ from device_runtime.contract.decode import decode, loads
 from device_runtime.contract.events import Events, Progress, Step, silent
 from device_runtime.contract.prediction import STAGES
 from device_runtime.contract.reported import ReportedError
+from device_runtime.contract.service import check_source
 from device_runtime.errors import BadFileError, EdgeError, UsageError
 from device_runtime.signals import signal_name
 
@@ -43,6 +44,10 @@ class BenchCall:
     def __post_init__(self) -> None:
         if not 0 < self.duration_s < math.inf:  # also refuses NaN
             raise UsageError(f"duration: expected a number of seconds above 0, got {self.duration_s:g}")
+        try:
+            check_source(self.source)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
 
     def arguments(self) -> list[str]:
         """Return the runtime's arguments for it."""

@@ -50,7 +50,7 @@ def command(
     """  # noqa: D301 - click wants the control character, which keeps lines as they are
     import dataclasses  # noqa: PLC0415 - with the runtime below
 
-    from device_runtime.contract.service import parse_page  # noqa: PLC0415
+    from device_runtime.contract.service import changed, parse_page  # noqa: PLC0415
     from device_runtime.errors import Interrupted, UsageError  # noqa: PLC0415 - the runtime takes 0.2 s to import
     from edgekit.demonstrating import DemoRequest, run_demo  # noqa: PLC0415
     from edgekit.project.locate import located_model  # noqa: PLC0415
@@ -62,13 +62,15 @@ def command(
         if chosen.startswith("synthetic:") and frames is None and save is not None:
             raise UsageError(f"{chosen} has no end", hint="say how many frames to save: --frames 300")
         name, count = located.engine(engine, threads)
-        service = dataclasses.replace(located.service, source=chosen, engine=name, threads=count, page=None)
-        if workers is not None:
-            service = dataclasses.replace(service, workers=workers)
-        if track:
-            service = dataclasses.replace(service, tracking=True)
-        if page is not None:
-            service = dataclasses.replace(service, page=parse_page(page, located.service.page))
+        service = changed(
+            dataclasses.replace(located.service, page=None),
+            source=chosen,
+            engine=name,
+            threads=count,
+            workers=workers,
+            tracking=track or None,
+            page=None if page is None else parse_page(page, located.service.page),
+        )
         result = run_demo(located, DemoRequest(service, frames, save), events)
     if as_json:
         answer_json(result)

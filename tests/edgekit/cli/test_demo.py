@@ -51,6 +51,7 @@ def test_saving_a_scene_without_end_is_refused(edgekit, tmp_path):
     [
         (("--source", "camera:97"), 1, "no camera at /dev/video97"),
         (("--source", "file:no.mp4"), 1, "no such video"),
+        (("--source", "rtsp://me:geheim@cam/1"), 2, "EDGEKIT_RTSP_AUTH"),
         (("--source", "synthetic:bolt", "--frames", "1"), 2, 'did you mean "belt"?'),
         ((), 2, "no source of frames"),
         (("--source", "synthetic:pattern", "--frames", "2", "--save", "no/x.mp4"), 1, "does not exist"),
