@@ -74,9 +74,17 @@ def _run(options: argparse.Namespace) -> Any:
     )
     quiet = options.json or options.quiet
     summary = run_application(application, lambda _: [] if quiet else [JsonLines(sys.stdout)], _tell)
-    figures = {"frames": summary.frames, "dropped": summary.dropped, "fps": round(summary.fps, 2)}
-    print(f"{summary.frames} frames, {summary.dropped} dropped, {summary.fps:.1f} fps", file=sys.stderr)  # noqa: T201
-    return {**figures, "seconds": summary.seconds, "interrupted": summary.interrupted}
+    figures = {
+        "frames": summary.frames,
+        "dropped": summary.dropped,
+        "damaged": summary.damaged,
+        "fps": round(summary.fps, 2),
+    }
+    damaged = f"{summary.damaged} damaged, " if summary.damaged else ""
+    print(  # noqa: T201
+        f"{summary.frames} frames, {summary.dropped} dropped, {damaged}{summary.fps:.1f} fps", file=sys.stderr
+    )
+    return {**figures, "fps": round(summary.fps, 2), "seconds": summary.seconds, "interrupted": summary.interrupted}
 
 
 def _service(options: argparse.Namespace, service: ServiceSpec) -> ServiceSpec:

@@ -109,6 +109,15 @@ def peak_rss_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts KiB
 
 
+def available_bytes() -> int | None:
+    """Return how much memory programs may still take without swapping, as the kernel estimates it."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
 def rss_bytes() -> int | None:
     """Return the resident memory of this process now."""
     try:

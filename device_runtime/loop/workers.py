@@ -18,7 +18,8 @@ Predict = Callable[[Item], Answer]
 """Runs a model on one frame; one thread calls it. What is left to be decoded may be decoded in another thread."""
 
 _PATIENCE = 3
-"""Frames of a live camera that were dropped before another worker is started: one alone is a hiccup."""
+_WITHIN_S = 5.0
+"""So many frames of a live camera, dropped within this time, start another worker: one now and then is a hiccup."""
 
 
 class Workers:
@@ -42,7 +43,8 @@ class Workers:
         self._changed = threading.Condition()
         self._running = 0
         self._starting = False
-        self._contended = 0
+        self._contended = self._seen = 0
+        self._counted_from = time.monotonic()
         self.failure: BaseException | None = None
 
     def start(self, predict: Predict) -> None:
@@ -51,7 +53,11 @@ class Workers:
 
     def grow(self, make: Callable[[], Predict], most: int) -> None:
         """Start another worker when frames wait for one and there are less than ``most``; its model is loaded there."""
-        waited = self._frames.contended - self._contended
+        now = time.monotonic()
+        if now - self._counted_from > _WITHIN_S:
+            self._contended, self._counted_from = self._seen, now
+        self._seen = self._frames.contended
+        waited = self._seen - self._contended
         if self._starting or len(self._threads) >= most or waited < (_PATIENCE if self._live else 1):
             return
         self._starting = True

@@ -146,6 +146,16 @@ def test_a_webhook_that_nobody_answers_does_not_hold_the_run_up(tmp_path):
     assert summary.frames == len(predictions) == 200
 
 
+def test_a_model_that_does_not_fit_into_memory_again_runs_alone(tmp_path):
+    spec = detector(tmp_path)
+    with (tmp_path / "m.tflite").open("r+b") as stream:
+        stream.truncate(2**40)  # four times a sparse terabyte is more than any machine has
+    notices = []
+    summary, _ = run(application(tmp_path, spec, frames=400, workers=2), notices)
+    assert summary.frames == 400
+    assert any("no further worker: expected" in notice.message for notice in notices)
+
+
 def test_workers_are_as_many_as_the_cores_are_good_for():
     assert default_workers(1) == usable_cores()
     assert default_workers(1000) == 1

@@ -9,7 +9,11 @@ import pytest
 from device_runtime.contract.events import Notice
 from device_runtime.contract.prediction import Prediction
 from device_runtime.errors import EdgeError, ModelError
+from device_runtime.loop.delivery import Delivery
+from device_runtime.loop.handover import Handover
 from device_runtime.loop.run import Limits, LoopSetup, run_loop
+from device_runtime.loop.status import Status
+from device_runtime.loop.workers import Workers
 from device_runtime.telemetry import Identity, Telemetry
 from tests.support.video import ListSink, ScriptedCamera
 
@@ -94,6 +98,22 @@ def test_workers_are_added_up_to_the_limit_while_frames_wait():
     looping = LoopSetup(Limits(duration_s=2.0), workers=3, another=crew)
     run_loop(ScriptedCamera([(0.001, 1)] * 100_000, live=True), slow, [], looping)
     assert crew.made == 2
+
+
+def test_a_frame_that_is_dropped_now_and_then_starts_no_other_worker():
+    frames = Handover(1, newest_wins=True)
+    status = Status(Telemetry(Identity("m", "e", "s")), lambda _: None)
+    workers = Workers(frames, Delivery([], None, status, live=True), status, live=True, frame_limit=None)
+    crew, camera = Crew(), ScriptedCamera([(0, 1)] * 5)
+    for _ in range(3):
+        frames.put(camera.read())
+        workers.grow(crew, 4)
+    assert workers.count == 0
+    frames.put(camera.read())
+    workers.grow(crew, 4)
+    assert workers.count == 1
+    frames.close()
+    workers.join()
 
 
 def test_where_there_is_no_room_for_another_model_the_run_goes_on_with_what_it_has():
