@@ -18,8 +18,8 @@ from device_runtime.cameras.opencv import OpenCapture, fourcc_text, known_fps
 from device_runtime.contract.events import Events, Notice, silent
 from device_runtime.contract.model import Colour
 from device_runtime.errors import CameraError, UsageError
-from device_runtime.vision.frame import Frame, Pixels
-from device_runtime.vision.raw import AnyFrame, Capture, jpeg_frame
+from device_runtime.vision.frame import Pixels
+from device_runtime.vision.raw import AnyFrame, Capture, jpeg_frame, pixel_frame
 
 CREDENTIALS = "EDGEKIT_RTSP_AUTH"
 """The environment variable with ``USER:PASSWORD``, for a URL that has none."""
@@ -100,7 +100,7 @@ class RtspCamera:
             return jpeg_frame(data.reshape(-1), capture)
         if self._watch.suspects(data, key_frame=bool(self._capture.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME))):
             return self._begin_again(data.shape[1::-1])
-        return Frame(data, Colour.BGR, capture.captured_ns, capture.index, capture.source, capture.capture_ms)
+        return pixel_frame(data, Colour.BGR, capture)
 
     def close(self) -> None:
         """End the stream."""

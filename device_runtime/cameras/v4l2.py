@@ -16,8 +16,7 @@ from device_runtime.cameras.options import CameraOptions
 from device_runtime.contract.events import Events, Notice, silent
 from device_runtime.contract.model import Colour
 from device_runtime.errors import CameraError
-from device_runtime.vision.frame import Frame
-from device_runtime.vision.raw import AnyFrame, Capture, DamagedFrameError, Encoding, RawFrame, jpeg_frame
+from device_runtime.vision.raw import AnyFrame, Capture, DamagedFrameError, Encoding, RawFrame, jpeg_frame, pixel_frame
 
 FORMATS = ("MJPG", "YUYV")
 """What is tried when no format is asked for. MJPG first: USB 2 has no room for more than about 640x480 of YUYV."""
@@ -121,7 +120,7 @@ class V4l2Camera:
         if self.mode.format in _CONVERTED_HERE:
             data = cv2.cvtColor(data, _CONVERTED_HERE[self.mode.format])
         colour = Colour.GRAY if self.mode.format == _GREY else Colour.BGR
-        return Frame(data, colour, capture.captured_ns, capture.index, capture.source, capture.capture_ms)
+        return pixel_frame(data, colour, capture)
 
 
 def _check_device(device: Path) -> None:

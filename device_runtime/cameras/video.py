@@ -11,8 +11,8 @@ from device_runtime.cameras.opencv import OpenCapture, fourcc_text, known_fps
 from device_runtime.contract.model import Colour
 from device_runtime.errors import CameraError
 from device_runtime.machine import usable_cores
-from device_runtime.vision.frame import Frame, Pixels
-from device_runtime.vision.raw import AnyFrame, Capture, is_cut, jpeg_frame, jpeg_size
+from device_runtime.vision.frame import Pixels
+from device_runtime.vision.raw import AnyFrame, Capture, is_cut, jpeg_frame, jpeg_size, pixel_frame
 
 _COUNT_TOLERANCE = 0.02
 """Containers estimate their frame count from the duration; up to this share fewer frames is no damage."""
@@ -65,7 +65,7 @@ class VideoFile:
         self._index += 1
         if self._packets:
             return jpeg_frame(data.reshape(-1), capture)
-        return Frame(data, Colour.BGR, capture.captured_ns, capture.index, capture.source, capture.capture_ms)
+        return pixel_frame(data, Colour.BGR, capture)
 
     def close(self) -> None:
         """Close the file."""

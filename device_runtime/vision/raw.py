@@ -172,6 +172,18 @@ def restamp(frame: AnyFrame, *, index: int | None = None, captured_ns: int | Non
     return dataclasses.replace(frame, index=index, captured_ns=captured_ns)
 
 
+def pixel_frame(pixels: Pixels, colour: Colour, capture: Capture) -> Frame:
+    """Wrap pixels that a driver or decoder gave: (H, W, 3) uint8, or (H, W) uint8 for GRAY.
+
+    Raises:
+        DamagedFrameError: they have another depth, or another number of channels.
+    """
+    try:
+        return Frame(pixels, colour, capture.captured_ns, capture.index, capture.source, capture.capture_ms)
+    except ValueError as error:
+        raise DamagedFrameError(f"{capture.source}: frame {capture.index}: {error}") from error
+
+
 def jpeg_frame(packet: Pixels, capture: Capture) -> RawFrame:
     """Wrap what an MJPEG camera or stream sent: (n,) uint8, a JPEG that zero bytes may follow.
 

@@ -20,6 +20,7 @@ from device_runtime.vision.raw import (
     is_cut,
     jpeg_frame,
     jpeg_size,
+    pixel_frame,
     restamp,
 )
 
@@ -208,3 +209,18 @@ def test_a_frame_gets_another_number_or_time_and_shares_its_pixels(frame):
     name = "data" if isinstance(frame, RawFrame) else "pixels"
     assert np.shares_memory(getattr(other, name), getattr(frame, name))
     assert frame.index == 7
+
+
+@pytest.mark.parametrize(
+    ("pixels", "colour", "message"),
+    [
+        (np.zeros((4, 6, 3), np.uint16), Colour.BGR, r"cam: frame 7: pixels: expected \(H, W, 3\) uint8 for bgr, got"),
+        (np.zeros((4, 6, 4), np.uint8), Colour.BGR, "got"),
+        (np.zeros((4, 6), np.uint8), Colour.BGR, "got"),
+        (np.zeros((0, 6, 3), np.uint8), Colour.BGR, "got"),
+        (np.zeros((4, 6, 3), np.uint8), Colour.GRAY, r"expected \(H, W\) uint8 for gray"),
+    ],
+)
+def test_pixels_of_another_depth_or_shape_are_a_damaged_frame(pixels, colour, message):
+    with pytest.raises(DamagedFrameError, match=message):
+        pixel_frame(pixels, colour, Capture(0, 7, "cam"))
