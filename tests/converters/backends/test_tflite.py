@@ -241,11 +241,11 @@ def test_real_quantised_models_go_through_as_they_are(shared_data, tmp_path, nam
 
 
 @pytest.mark.shared
-def test_the_points_of_a_pose_are_not_taken_for_a_map(shared_data, tmp_path):
+def test_the_points_of_a_pose_are_taken_for_a_pose_and_not_for_a_map(shared_data, tmp_path):
     source = shared_data / "models" / "movenet_single_pose_lightning_ptq.tflite"
     wanted = ConvertRequest(source, tmp_path / "out.tflite", calibration=shared_data / "images" / "imagenet100")
-    with pytest.raises(UsageError, match="what its outputs mean cannot be told"):
-        convert(wanted, silent)
+    result = convert(wanted, silent)
+    assert (result.spec.task.name, result.spec.task.decoder) == ("pose", "movenet")
 
 
 @pytest.mark.shared
