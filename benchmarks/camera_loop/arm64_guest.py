@@ -1,0 +1,114 @@
+"""Count instructions per frame inside an emulated arm64 machine, as its first and only process.
+
+QEMU lets one nanosecond of the machine's time pass with each instruction (-icount shift=0), so that its clocks count
+instructions, those of the kernel on the process's behalf among them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ENTRIES = Path("/bench/entries.json")
+SAID = "counted: "
+"""What the line with the answer begins with; the console carries the kernel's messages, too."""
+
+_WARM_UP, _FRAMES = 2, 6
+_POWER_OFF = 0x4321FEDC  # LINUX_REBOOT_CMD_POWER_OFF of linux/reboot.h
+
+
+def main() -> None:
+    """Mount what libraries look at, count, print the answer, and switch the machine off."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        for folder, kind in (("/proc", b"proc"), ("/sys", b"sysfs"), ("/dev", b"devtmpfs")):
+            Path(folder).mkdir(exist_ok=True)
+            libc.mount(kind, folder.encode(), kind, 0, None)
+        entries = json.loads(ENTRIES.read_text(encoding="utf-8"))
+        answer = {name: counts(options) for name, options in entries.items()}
+        print(f"\n{SAID}{json.dumps(answer)}", flush=True)
+    except BaseException:  # noqa: BLE001 - the first process must not end before the machine does
+        traceback.print_exc()
+    sys.stdout.flush()
+    libc.reboot(_POWER_OFF)
+
+
+def counts(options: dict[str, Any]) -> dict[str, float]:
+    """Return instructions per frame by what is done; see ``Bench.options`` for the options."""
+    from camera_loop.bounds import InvokeOnly  # noqa: PLC0415 - nothing is mounted before
+    from camera_loop.naive import Cv2Loop, PilLoop  # noqa: PLC0415
+
+    return {
+        "alone": _each(InvokeOnly(options).once),
+        **_stages(options),
+        "loop": _whole_loop(options),
+        "naive cv2": _each(Cv2Loop(options).once),
+        "naive pil": _each(PilLoop(options).once),
+    }
+
+
+def _each(once: Callable[[], object]) -> float:
+    for _ in range(_WARM_UP):
+        once()
+    gc.collect()
+    started = time.perf_counter_ns()
+    for _ in range(_FRAMES):
+        once()
+    return (time.perf_counter_ns() - started) / _FRAMES
+
+
+def _stages(options: dict[str, Any]) -> dict[str, float]:
+    """Count our own stages, one frame after the other in one thread; a prediction tells what its stages took."""
+    from camera_loop.bounds import predictor_of  # noqa: PLC0415
+    from device_runtime.cameras.sources import Repeating  # noqa: PLC0415
+
+    predictor, camera = predictor_of(options), Repeating(options["source"])
+    sums = dict.fromkeys(("read", "prepare", "invoke", "decode", "total"), 0.0)
+    for number in range(_WARM_UP + _FRAMES):
+        if number == _WARM_UP:
+            gc.collect()
+            sums = dict.fromkeys(sums, 0.0)
+        started = time.perf_counter_ns()
+        frame = camera.read()
+        read = time.perf_counter_ns()
+        if frame is None:
+            raise EOFError(options["source"])
+        prediction = predictor.predict(frame)
+        sums["total"] += time.perf_counter_ns() - started
+        sums["read"] += read - started
+        for stage in ("prepare", "invoke", "decode"):
+            sums[stage] += prediction.timings_ms[stage] * 1e6
+    camera.close()
+    return {name: value / _FRAMES for name, value in sums.items()}
+
+
+def _whole_loop(options: dict[str, Any]) -> float:
+    """Count the loop with its threads and one worker: a long run less a short one, by the process's own clock."""
+    from camera_loop.bounds import predictor_of  # noqa: PLC0415
+    from device_runtime.cameras.sources import Repeating  # noqa: PLC0415
+    from device_runtime.loop.capture import CaptureSetup  # noqa: PLC0415
+    from device_runtime.loop.run import Limits, LoopSetup, run_loop  # noqa: PLC0415
+
+    predictor = predictor_of(options)
+
+    def run(frames: int) -> int:
+        camera = Repeating(options["source"])
+        ahead = predictor.ahead(live=camera.live, workers=1)
+        gc.collect()
+        started = time.process_time_ns()
+        run_loop(camera, predictor.infer, [], LoopSetup(Limits(frames=frames), capture=CaptureSetup(None, ahead)))
+        return time.process_time_ns() - started
+
+    run(_WARM_UP)
+    return (run(_WARM_UP + _FRAMES) - run(_WARM_UP)) / _FRAMES
+
+
+if __name__ == "__main__":
+    main()
