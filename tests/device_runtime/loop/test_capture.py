@@ -93,6 +93,32 @@ def test_a_camera_that_hangs_is_given_up_and_opened_again():
     assert hanging.closed.wait(10)
 
 
+class LateCamera(HangingCamera):
+    """A camera that hangs, and gives frames again when nobody expects any."""
+
+    def read(self):
+        if self._index:
+            self.release.wait()
+            self._script = iter([(0.001, 200)])
+        return ScriptedCamera.read(self) if self._index else super().read()
+
+
+def test_what_a_camera_that_was_given_up_gives_later_is_not_used():
+    late, levels = LateCamera(), []
+
+    def look(frame):
+        levels.append(int(frame.pixels[0, 0, 0]))
+        if len(levels) == 5:
+            late.release.set()
+        if len(levels) == 10:
+            assert late.closed.wait(10)
+        return predict(frame)
+
+    summary = run_loop(late, look, [], setup(Shop(live()), [], 60, stall_s=0.1))
+    assert summary.frames == 60
+    assert set(levels) == {1}
+
+
 def test_a_file_that_fails_is_not_opened_again():
     shop = Shop(live())
     with pytest.raises(CameraError, match="damaged"):
