@@ -9,7 +9,7 @@ PEERS := .venv-peers
 PIP := $(if $(shell command -v uv),uv pip install --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check)
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test test-soak test-backends bench-loop bench-peers check lint types imports format lock clean
+.PHONY: help demo test test-soak test-backends bench-loop bench-peers bench-arm64 check lint types imports format lock clean
 
 help:
 	@echo "make demo      run the main job end to end on this machine (under 3 minutes after the first set-up)"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-backends  convert ONNX and PyTorch models, in environments that are made for it (2.5 GB, network)"
 	@echo "make bench-loop     the camera loop beside naive loops and what of its peers is installed (about 10 minutes)"
 	@echo "make bench-peers    install its peers in .venv-peers (1.5 GB, network)"
+	@echo "make bench-arm64    count the loop's instructions on an emulated arm64 machine (mmdebstrap, qemu-system-arm)"
 	@echo "make check     lint, types and import rules"
 	@echo "make format    format the code"
 	@echo "make lock      pin the newest versions that fit pyproject.toml (needs uv)"
@@ -44,6 +45,9 @@ test-backends: $(INSTALLED)
 
 bench-loop: $(INSTALLED)
 	$(BIN)/python benchmarks/loop.py
+
+bench-arm64: $(INSTALLED)
+	$(BIN)/python benchmarks/arm64_counts.py
 
 # Without dependencies: each peer asks for another build of OpenCV, and all of them are the same module.
 bench-peers: $(PEERS)/.installed
