@@ -12,6 +12,7 @@ import numpy.typing as npt
 from device_runtime.contract.model import ImagePrep, Resize
 
 Boxes = npt.NDArray[np.float32]
+Exact = npt.NDArray[np.float64]
 Points = npt.NDArray[np.float32]
 """(n, k, 3) x, y and score (0–1) of the k points of each of n poses."""
 
@@ -59,9 +60,9 @@ class Placement:
             (n, 4) float32 x1 y1 x2 y2 in frame px, clipped to the frame.
         """
         factor, offset, limit = self._mapping(prep)
-        corners = boxes.astype(np.float32).reshape(-1, 2, 2) * factor + offset
-        np.clip(corners, np.float32(0), limit, out=corners)
-        return corners.reshape(-1, 4)
+        corners = boxes.reshape(-1, 2, 2) * factor + offset
+        np.clip(corners, 0.0, limit, out=corners)
+        return corners.astype(np.float32).reshape(-1, 4)
 
     def points_to_frame(self, points: Points, prep: ImagePrep) -> Points:
         """Map the points of poses from the input to the frame.
@@ -75,17 +76,20 @@ class Placement:
         """
         factor, offset, limit = self._mapping(prep)
         mapped: Points = points.astype(np.float32)
-        mapped[..., :2] = np.clip(mapped[..., :2] * factor + offset, np.float32(0), limit)
+        mapped[..., :2] = np.clip(mapped[..., :2] * factor + offset, 0.0, limit)
         return mapped
 
-    def _mapping(self, prep: ImagePrep) -> tuple[Boxes, Boxes, Boxes]:
-        """Return factor and offset, each (2,) x y, from fractions of the input to frame px, and the frame's size."""
+    def _mapping(self, prep: ImagePrep) -> tuple[Exact, Exact, Exact]:
+        """Return factor and offset, each (2,) x y, from fractions of the input to frame px, and the frame's size.
+
+        In float64: where a long frame fills little of the input, both are large, and nearly cancel each other.
+        """
         scale_x = self.crop_width / self.width
         scale_y = self.crop_height / self.height
         return (
-            np.array([prep.width * scale_x, prep.height * scale_y], np.float32),
-            np.array([self.crop_left - self.left * scale_x, self.crop_top - self.top * scale_y], np.float32),
-            np.array([self.frame_width, self.frame_height], np.float32),
+            np.array([prep.width * scale_x, prep.height * scale_y]),
+            np.array([self.crop_left - self.left * scale_x, self.crop_top - self.top * scale_y]),
+            np.array([self.frame_width, self.frame_height], np.float64),
         )
 
     def boxes_to_input(self, boxes: Boxes, prep: ImagePrep) -> Boxes:
@@ -94,8 +98,8 @@ class Placement:
         Nothing is clipped: a box outside the crop lies outside 0–1.
         """
         factor, offset, _ = self._mapping(prep)
-        corners: Boxes = (boxes.astype(np.float32).reshape(-1, 2, 2) - offset) / factor
-        return corners.reshape(-1, 4)
+        corners = (boxes.reshape(-1, 2, 2) - offset) / factor
+        return corners.astype(np.float32).reshape(-1, 4)
 
     def seen_cells(self, shape: tuple[int, ...], prep: ImagePrep) -> tuple[slice, slice]:
         """Return the rows and columns of a mask that are not all padding.
