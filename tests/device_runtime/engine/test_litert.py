@@ -115,3 +115,23 @@ def test_engines_in_two_threads_do_not_disturb_each_other(tmp_path, engine):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_models_that_load_in_several_threads_leave_stderr_where_it_was(tmp_path):
+    brightness_model(tmp_path / "m.tflite")
+    script = (
+        "import os, sys, threading\n"
+        "from pathlib import Path\n"
+        "from device_runtime.engine.litert import open_engine\n"
+        "before = os.fstat(2)\n"
+        "def load():\n"
+        "    for _ in range(40):\n"
+        "        open_engine(Path(sys.argv[1]))\n"
+        "threads = [threading.Thread(target=load) for _ in range(6)]\n"
+        "[thread.start() for thread in threads]\n"
+        "[thread.join() for thread in threads]\n"
+        "after = os.fstat(2)\n"
+        "sys.exit((before.st_dev, before.st_ino) != (after.st_dev, after.st_ino))\n"
+    )
+    command = [sys.executable, "-c", script, tmp_path / "m.tflite"]
+    assert subprocess.run(command, stderr=subprocess.PIPE, check=False, timeout=120).returncode == 0

@@ -90,6 +90,7 @@ def test_plain_colours_stay_what_they_are(encoding, colour, bgr):
         ((640, 480), ImagePrep(320, 320, resize=Resize.LETTERBOX), 2),
         ((1920, 1080), ImagePrep(96, 96, resize=Resize.CENTER_CROP), 8),
         ((640, 480), ImagePrep(640, 480), 1),
+        ((636, 476), ImagePrep(50, 50), 4),  # an eighth of it is no whole number of pixels
         ((1920, 1080), ImagePrep(224, 224, interpolation=Interpolation.NEAREST), 1),
     ],
 )
