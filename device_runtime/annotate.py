@@ -33,7 +33,7 @@ class Annotator:
         Raises:
             DamagedFrameError: the frame cannot be decoded.
         """
-        picture = shrink(frame, frame.width, self._planes)
+        picture = self.bare(frame, frame.width)
         draw(picture, prediction, self._regions)
         return picture
 
@@ -43,35 +43,36 @@ class Annotator:
         Raises:
             DamagedFrameError: the frame cannot be decoded.
         """
-        picture = shrink(frame, width, self._planes)
+        picture = self.bare(frame, width)
         self.draw_scaled(picture, prediction, (frame.width, frame.height))
         return picture
+
+    def bare(self, frame: AnyFrame, width: int) -> Pixels:
+        """Return a copy of a frame with nothing drawn in, at most ``width`` px wide: (h, w, 3) uint8 BGR.
+
+        It is decoded only as far as that needs.
+
+        Raises:
+            DamagedFrameError: the frame cannot be decoded.
+        """
+        width = min(width, frame.width)
+        size = (width, max(1, round(frame.height * width / frame.width)))
+        if isinstance(frame, Frame):
+            return _copied(_resize(frame.pixels, size), frame)
+        if frame.encoding is Encoding.JPEG:
+            by = next((by for by in REDUCTIONS if frame.width // by >= width), 1)
+            if by > 1:
+                return _resize(frame.decode_reduced(by), size)
+            whole = frame.decoded()
+            return _copied(_resize(whole.pixels, size), whole)
+        place = Placement(frame.width, frame.height, 0, 0, frame.width, frame.height, 0, 0, *size)
+        out: Pixels = np.empty((size[1], size[0], 3), np.uint8)
+        self._planes.fit(frame, place, Colour.BGR, out)
+        return out
 
     def draw_scaled(self, picture: Pixels, prediction: Prediction, frame_size: tuple[int, int]) -> None:
         """Draw a prediction for a frame of ``frame_size`` (width, height) into a picture that shows the same."""
         draw(picture, shrink_prediction(prediction, frame_size, picture), self._regions)
-
-
-def shrink(frame: AnyFrame, width: int, planes: PlaneFitter) -> Pixels:
-    """Return a copy of a frame at most ``width`` px wide, (h, w, 3) uint8 BGR, decoded only as far as that needs.
-
-    Raises:
-        DamagedFrameError: the frame cannot be decoded.
-    """
-    width = min(width, frame.width)
-    size = (width, max(1, round(frame.height * width / frame.width)))
-    if isinstance(frame, Frame):
-        return _copied(_resize(frame.pixels, size), frame)
-    if frame.encoding is Encoding.JPEG:
-        by = next((by for by in REDUCTIONS if frame.width // by >= width), 1)
-        if by > 1:
-            return _resize(frame.decode_reduced(by), size)
-        whole = frame.decoded()
-        return _copied(_resize(whole.pixels, size), whole)
-    place = Placement(frame.width, frame.height, 0, 0, frame.width, frame.height, 0, 0, *size)
-    out: Pixels = np.empty((size[1], size[0], 3), np.uint8)
-    planes.fit(frame, place, Colour.BGR, out)
-    return out
 
 
 def to_jpeg(picture: Pixels, quality: int, frame: AnyFrame) -> Pixels:

@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
-
-from device_runtime.annotate import Annotator, shrink, to_jpeg
+from device_runtime.annotate import Annotator, to_jpeg
 from device_runtime.contract.prediction import Prediction, RuleEvent, json_line
 from device_runtime.contract.service import ClipSpec, Region
 from device_runtime.errors import EdgeError
@@ -18,7 +16,6 @@ from device_runtime.files import write_text
 from device_runtime.sinks.disk_budget import MB, DiskBudget, stem_of
 from device_runtime.sinks.video_file import VideoFile
 from device_runtime.vision.frame import Pixels
-from device_runtime.vision.planes import PlaneFitter
 from device_runtime.vision.raw import AnyFrame, Capture, DamagedFrameError, Encoding, RawFrame
 
 FPS = 10.0
@@ -90,7 +87,6 @@ class Clips:
     def __init__(self, spec: ClipSpec, data: Path, regions: Mapping[str, Region] | None = None) -> None:
         """Prepare the folder, ``spec.folder`` below ``data``. Raises EdgeError when it cannot be written."""
         self._annotator = Annotator(regions)
-        self._planes = PlaneFitter(cv2.INTER_LINEAR)
         self._before_ns = round(spec.before_s * 1e9)
         self._after_ns = round(spec.after_s * 1e9)
         self._budget = DiskBudget(data / spec.folder, spec.budget_mb * MB, (".mp4", ".json"))
@@ -226,13 +222,13 @@ class Clips:
         frame_size = (frame.width, frame.height)
         if isinstance(frame, RawFrame) and frame.encoding is Encoding.JPEG:
             return _Shot(prediction.captured_ns, frame.data, frame_size, frame_size, prediction)
-        pixels = shrink(frame, _WIDTH, self._planes)
+        pixels = self._annotator.bare(frame, _WIDTH)
         size = (pixels.shape[1], pixels.shape[0])
         return _Shot(prediction.captured_ns, to_jpeg(pixels, _QUALITY, frame), size, frame_size, prediction)
 
     def _develop(self, shot: _Shot) -> Pixels:
         """Return a shot's picture, at most ``_WIDTH`` px wide, with what was found drawn in: (H, W, 3) uint8 BGR."""
         capture = Capture(shot.captured_ns, shot.prediction.frame_index, "clip")
-        picture = shrink(RawFrame(shot.jpeg, Encoding.JPEG, shot.size, capture), _WIDTH, self._planes)
+        picture = self._annotator.bare(RawFrame(shot.jpeg, Encoding.JPEG, shot.size, capture), _WIDTH)
         self._annotator.draw_scaled(picture, shot.prediction, shot.frame_size)
         return picture

@@ -18,6 +18,8 @@ _CODES = {
     (Colour.GRAY, Colour.BGR): cv2.COLOR_GRAY2BGR,
 }
 
+_PACKED = {"yuyv": cv2.COLOR_YUV2BGR_YUYV, "i420": cv2.COLOR_YUV2BGR_I420, "nv12": cv2.COLOR_YUV2BGR_NV12}
+
 # From Y U V in the video range (Y 16–235, U and V 16–240 around 128) to R G B 0–255: ITU-R BT.601, with the
 # coefficients of OpenCV's COLOR_YUV2RGB_I420, so that a picture has the same colours by either way.
 _LUMA = 1.164
@@ -40,6 +42,11 @@ def convert(pixels: Pixels, source: Colour, target: Colour, out: Pixels | None =
         out[...] = pixels
         return out
     return cv2.cvtColor(pixels, _CODES[source, target], dst=out)  # type: ignore[return-value]  # stubs lack the dtype
+
+
+def packed_to_bgr(data: Pixels, packing: str) -> Pixels:
+    """Return a whole YUV frame as (H, W, 3) uint8 BGR; ``packing`` is ``yuyv``, ``i420`` or ``nv12``."""
+    return cv2.cvtColor(data, _PACKED[packing])  # type: ignore[return-value]  # stubs lack the dtype
 
 
 def convert_yuv(yuv: Pixels, target: Colour, out: Pixels) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from device_runtime.contract.model import Colour
 from device_runtime.errors import CameraError
+from device_runtime.vision.colour import packed_to_bgr
 from device_runtime.vision.frame import Frame, Pixels
 
 REDUCTIONS = (8, 4, 2)
@@ -23,7 +24,6 @@ _REDUCED = {
     2: cv2.IMREAD_REDUCED_COLOR_2,
     1: cv2.IMREAD_COLOR,
 }
-_TO_BGR = {"yuyv": cv2.COLOR_YUV2BGR_YUYV, "i420": cv2.COLOR_YUV2BGR_I420, "nv12": cv2.COLOR_YUV2BGR_NV12}
 
 # Markers of a JPEG file: ITU-T T.81, table B.1.
 _START, _END = b"\xff\xd8", b"\xff\xd9"
@@ -124,10 +124,10 @@ class RawFrame:
                 pixels = (
                     self.decode_reduced(1)
                     if self.encoding is Encoding.JPEG
-                    else cv2.cvtColor(self.data, _TO_BGR[self.encoding.value])
+                    else packed_to_bgr(self.data, self.encoding.value)
                 )
                 self._whole = Frame(
-                    pixels,  # type: ignore[arg-type]  # cv2's stubs lack the dtype
+                    pixels,
                     Colour.BGR,
                     self.captured_ns,
                     self.index,
