@@ -31,7 +31,14 @@ class Notice:
     severity: Literal["info", "warning"] = "info"
 
 
-Event = Union[Step, Progress, Notice]
+@dataclass(frozen=True)
+class LogLine:
+    """A line of an application's log, as it was written."""
+
+    text: str
+
+
+Event = Union[Step, Progress, Notice, LogLine]
 Events = Callable[[Event], None]
 
 

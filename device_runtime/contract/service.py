@@ -194,12 +194,38 @@ class ClipSpec:
 
 
 @dataclass(frozen=True)
+class HealthSpec:
+    """What a new release must show on a board before it stays.
+
+    The first prediction within ``start_s``, then predictions for ``watch_s``, at ``min_fps`` or more, whose age's 95th
+    percentile is ``max_p95_ms`` or less (None: any). An application that makes no progress for ``watchdog_s`` is
+    started again.
+    """
+
+    start_s: float = 90.0
+    watch_s: float = 10.0
+    min_fps: float = 0.0
+    max_p95_ms: Optional[float] = None
+    watchdog_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("start_s", 1, 3600), ("watch_s", 0, 3600), ("watchdog_s", 5, 3600)):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name}: expected {least}–{most} s, got {getattr(self, name):g}")
+        if self.min_fps < 0:
+            raise ValueError(f"min_fps: expected 0 or more, got {self.min_fps:g}")
+        if self.max_p95_ms is not None and not self.max_p95_ms > 0:
+            raise ValueError(f"max_p95_ms: expected more than 0 ms, got {self.max_p95_ms:g}")
+
+
+@dataclass(frozen=True)
 class ServiceSpec:
     """How the application runs on the board.
 
     ``workers`` run frames at the same time, each with ``threads`` of its own; 0 is as many as the cores are good for.
     ``fps`` and ``format`` (as ``MJPG``) are asked of a V4L2 camera, ``size`` (width, height) of any camera. With
-    ``tracking`` an object is new from a score of ``track_score`` on.
+    ``tracking`` an object is new from a score of ``track_score`` on. As a service it may take ``memory_mb`` (None: all
+    that the board has).
     """
 
     source: str = "v4l2:0"
@@ -219,9 +245,13 @@ class ServiceSpec:
     webhook: Optional[WebhookSpec] = None
     snapshots: Optional[SnapshotSpec] = None
     clips: Optional[ClipSpec] = None
+    health: HealthSpec = field(default_factory=HealthSpec)
+    memory_mb: Optional[int] = None
 
     def __post_init__(self) -> None:
         check_source(self.source)
+        if self.memory_mb is not None and self.memory_mb < 64:
+            raise ValueError(f"memory_mb: expected 64 MB or more, got {self.memory_mb}")
         if not 0 <= self.workers <= 64:
             raise ValueError(f"workers: expected 0–64, got {self.workers}")
         if self.size is not None and min(self.size) < 1:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 import json
-from dataclasses import dataclass
-from typing import Any, Optional, Union
+from dataclasses import dataclass, field
+from typing import Any, Literal, Optional, Union
 
 from device_runtime.contract.decode import decode, encode
-from device_runtime.contract.events import Event, Notice, Progress, Step
+from device_runtime.contract.events import Event, LogLine, Notice, Progress, Step
+from device_runtime.contract.pulse import Pulse
 from device_runtime.contract.reported import ReportedError
 from device_runtime.errors import BadFileError
 
@@ -26,15 +27,20 @@ class Outcome(str, enum.Enum):
     RETURNED = "returned"
     INTACT = "intact"
     RECOVERED = "recovered"
+    REMOVED = "removed"
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A release that is being tried: its id, the one to return to (None: there was none), and since when (UTC)."""
+    """A release that is being tried: its id, the one to return to (None: there was none), and since when (UTC).
+
+    ``attempts`` counts its starts: a reboot in the middle goes on with the trial, a few times.
+    """
 
     release: str
     replaces: Optional[str]
     started: str
+    attempts: int = 1
 
 
 @dataclass(frozen=True)
@@ -48,16 +54,28 @@ class BadRelease:
 
 
 @dataclass(frozen=True)
+class SafeMode:
+    """Nothing runs, on purpose: why (code, reason), and since when (UTC). The next deployment ends it."""
+
+    code: str
+    reason: str
+    at: str
+
+
+@dataclass(frozen=True)
 class InstallState:
     """``state.json``: the decisions of the installer. The links ``current`` and ``previous`` follow it.
 
     ``committed`` is the release that proved itself, ``fallback`` the one before it; both are release ids.
+    ``sequences`` has the highest sequence that was committed of each application: by its name.
     """
 
     committed: Optional[str] = None
     fallback: Optional[str] = None
     trial: Optional[Trial] = None
     bad: tuple[BadRelease, ...] = ()
+    sequences: dict[str, int] = field(default_factory=dict)
+    safe_mode: Optional[SafeMode] = None
     schema: int = STATE_SCHEMA
 
     def __post_init__(self) -> None:
@@ -82,18 +100,57 @@ class ReleaseInfo:
 
 @dataclass(frozen=True)
 class MachineFacts:
-    """What a bundle must fit: machine (``x86_64``, ``aarch64``), python (``cp311``), glibc (``2.36``, or empty)."""
+    """What a bundle must fit: machine (``x86_64``, ``aarch64``), python (``cp311``), glibc (``2.36``, or empty).
+
+    ``board`` is what the machine calls itself (``Raspberry Pi 4 Model B Rev 1.5``), ``memory_bytes`` all of its memory;
+    0 and an empty text are not known.
+    """
 
     machine: str
     python: str
     glibc: str
+    board: str = ""
+    memory_bytes: int = 0
+
+
+Scope = Literal["local", "system", "user"]
+"""How releases run: not by themselves (a folder), as a service of the system, or as one of the user."""
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """What runs from ``current``: who keeps it running, what that says of it, and what it says of itself.
+
+    ``state`` is ``running``, ``starting``, ``stopped`` or ``failed``; ``restarts`` counts those since the last start
+    by hand. ``pulse`` is missing until it first tells.
+    """
+
+    kind: Literal["systemd", "systemd-user", "process", "none"]
+    state: Literal["running", "starting", "stopped", "failed"]
+    restarts: int = 0
+    detail: str = ""
+    pulse: Optional[Pulse] = None
+
+
+@dataclass(frozen=True)
+class JournalEntry:
+    """A line of ``journal.jsonl``: when (UTC), a reason code, which release, and the details in words."""
+
+    at: str
+    code: str
+    release: Optional[str] = None
+    message: str = ""
+    schema: int = JOURNAL_SCHEMA
 
 
 @dataclass(frozen=True)
 class BoardStatus:
     """What is on a board. ``blobs`` are the digests that it has, so that only the others need be sent.
 
-    ``busy`` tells that an installer is at work, and that what is said here may change at once.
+    ``busy`` tells that an installer is at work, and that what is said here may change at once. ``incoming`` has the
+    bytes that came of blobs which are still on their way, by digest. ``installer_digest`` is that of the installer
+    which answers. ``signed_only`` tells that the board trusts signers, and takes nothing but what they signed.
+    ``journal`` has the last transitions, the oldest first.
     """
 
     root: str
@@ -107,6 +164,14 @@ class BoardStatus:
     releases: tuple[ReleaseInfo, ...] = ()
     blobs: tuple[str, ...] = ()
     busy: bool = False
+    scope: Scope = "local"
+    service: Optional[ServiceStatus] = None
+    incoming: dict[str, int] = field(default_factory=dict)
+    installer_digest: str = ""
+    signed_only: bool = False
+    sequences: dict[str, int] = field(default_factory=dict)
+    safe_mode: Optional[SafeMode] = None
+    journal: tuple[JournalEntry, ...] = ()
     schema: int = STATUS_SCHEMA
 
     def bad_release(self, release: str) -> Optional[BadRelease]:
@@ -127,19 +192,8 @@ class InstallResult:
     written_bytes: int = 0
 
 
-@dataclass(frozen=True)
-class JournalEntry:
-    """A line of ``journal.jsonl``: when (UTC), a reason code, which release, and the details in words."""
-
-    at: str
-    code: str
-    release: Optional[str] = None
-    message: str = ""
-    schema: int = JOURNAL_SCHEMA
-
-
 Answer = Union[InstallResult, BoardStatus]
-_EVENTS: dict[str, type[Any]] = {"step": Step, "progress": Progress, "notice": Notice}
+_EVENTS: dict[str, type[Any]] = {"step": Step, "progress": Progress, "notice": Notice, "log": LogLine}
 _RESULTS: dict[str, type[Any]] = {"result": InstallResult, "status": BoardStatus}
 
 
@@ -182,6 +236,8 @@ def _event(data: dict[str, Any], where: str) -> Optional[Event]:
         return decode(Step, data, where)
     if data["event"] == "progress":
         return decode(Progress, data, where)
+    if data["event"] == "log":
+        return LogLine(str(data.get("text")))
     if data["event"] == "notice":
         return Notice(str(data.get("message")), "warning" if data.get("severity") == "warning" else "info")
     return None
