@@ -50,14 +50,18 @@ class Package:
 
 
 class Bundle:
-    """An open bundle: an index that was checked, the manifests, and blobs that are checked while they are read."""
+    """An open bundle: an index that was checked, the manifests, and blobs that are checked while they are read.
+
+    ``index_content`` is the index as it is written.
+    """
 
     def __init__(self, stream: BinaryIO, where: str) -> None:
         self._stream = stream
         self._where = where
         self._members = _members(stream, where)
         self._read_layout()
-        self.index = read_index(self._small(INDEX_FILE), f"{where}: {INDEX_FILE}")
+        self.index_content = self._small(INDEX_FILE)
+        self.index = read_index(self.index_content, f"{where}: {INDEX_FILE}")
         self._manifests: set[str] = set()
         self.packages = tuple(self._package(descriptor) for descriptor in self.index.manifests)
         self._refuse_strays()
