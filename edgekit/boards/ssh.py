@@ -13,13 +13,13 @@ from edgekit.boards.errors import UnreachableError
 CONFIG_VARIABLE = "EDGEKIT_SSH_CONFIG"
 """Names a file to use in place of ``~/.ssh/config``."""
 
-FORM = "user@host, ssh://host or ssh://user@host:port"
+FORM = "user@host, ssh://host, ssh://user@host:port or ssh://host/FOLDER"
 
 # Neither a user nor a host can begin with "-": ssh would take it for an option.
 _DESTINATION = re.compile(
     r"(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9_.-]*)@)?"
     r"(?:(?P<host>[A-Za-z0-9_][A-Za-z0-9_.-]*)|\[(?P<address>[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\])"
-    r"(?::(?P<port>[0-9]{1,5}))?/?"
+    r"(?::(?P<port>[0-9]{1,5}))?(?P<folder>/[^\x00-\x1f\x7f]*)?"
 )
 _SCHEME = "ssh://"
 _CONNECT_S = 10
@@ -39,12 +39,16 @@ _OPTIONS = (
 
 @dataclass(frozen=True)
 class SshTarget:
-    """A board that OpenSSH's client can reach; ``name`` is what the user called it."""
+    """A board that OpenSSH's client can reach; ``name`` is what the user called it.
+
+    With a ``folder`` (absolute) it is that folder of it, as ``local:DIR`` is one of this machine.
+    """
 
     host: str
     user: str | None
     port: int | None
     name: str
+    folder: str | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -66,13 +70,13 @@ def is_ssh(text: str) -> bool:
 
 
 def parse_ssh(text: str, name: str, where: str = "target") -> SshTarget:
-    """Return the board that ``user@host[:port]`` or ``ssh://[user@]host[:port]`` means. Raises UsageError."""
+    """Return the board that ``user@host[:port]`` or ``ssh://[user@]host[:port][/folder]`` means. Raises UsageError."""
     found = _DESTINATION.fullmatch(text.removeprefix(_SCHEME))
-    if found is None or not 0 < int(found["port"] or 22) < 65536:
+    folder = found["folder"].rstrip("/") if found and found["folder"] else ""
+    if found is None or not 0 < int(found["port"] or 22) < 65536 or (folder and not text.startswith(_SCHEME)):
         raise UsageError(f"{where}: expected {FORM}, got {text!r}", hint="for example: ssh://pi@board.local")
-    return SshTarget(
-        found["host"] or found["address"], found["user"], int(found["port"]) if found["port"] else None, name
-    )
+    port = int(found["port"]) if found["port"] else None
+    return SshTarget(found["host"] or found["address"], found["user"], port, name, folder or None)
 
 
 def ssh_words(
@@ -125,11 +129,20 @@ _MEANINGS = (
         "its host key is not known yet",
         "log in once, and compare the fingerprint: {by_hand}",
     ),
+    (
+        "sign_and_send_pubkey: signing failed",
+        "your key would not sign",
+        "touch the security key, or unlock the agent's key: ssh-add -l; then see: {by_hand}",
+    ),
     ("Permission denied", "it did not let us in", "give it your key: ssh-copy-id {login}"),
     ("Too many authentication failures", "it did not let us in", "give it your key: ssh-copy-id {login}"),
     ("Could not resolve hostname", "no such host", "name its address, or see: {by_hand}"),
     ("Connection refused", "nothing listens for SSH there", "is sshd running on the board? see: {by_hand}"),
+    ("Connection closed by", "it hung up before it let us in", "is sshd well there? see: {by_hand}"),
+    ("Connection reset by", "it hung up before it let us in", "is sshd well there? see: {by_hand}"),
     ("timed out", "it does not answer", "is it switched on, and in this network? see: {by_hand}"),
+    ("not responding", "it does not answer any more", "is it switched on, and in this network? see: {by_hand}"),
+    ("Network is unreachable", "there is no way to it", "is this machine in a network? see: {by_hand}"),
     ("No route to host", "there is no way to it", "is it switched on, and in this network? see: {by_hand}"),
 )
 

@@ -26,6 +26,19 @@ def test_a_board_is_written_as_ssh_users_write_it(text, user, host, port):
 
 
 @pytest.mark.parametrize(
+    ("text", "folder"),
+    [
+        ("ssh://pi@board:22/srv/app", "/srv/app"),
+        ("ssh://board/srv/with space/ä'$(x)/", "/srv/with space/ä'$(x)"),
+        ("ssh://board/", None),
+        ("ssh://board", None),
+    ],
+)
+def test_a_folder_of_a_board_follows_its_address(text, folder):
+    assert parse_ssh(text, text).folder == folder
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "ssh://-oProxyCommand=touch",
@@ -39,6 +52,8 @@ def test_a_board_is_written_as_ssh_users_write_it(text, user, host, port):
         "pi@",
         "pi@host/path",
         "pi@host\nx",
+        "ssh://host/a\nb",
+        "ssh://host/\x1b[2J",
     ],
 )
 def test_what_ssh_would_take_for_something_else_is_refused(text):
@@ -87,6 +102,15 @@ def test_a_config_of_its_own_is_used_when_named(monkeypatch):
         ("ssh: Could not resolve hostname board", "no such host", "address"),
         ("ssh: connect to host board port 22: Connection refused", "nothing listens", "sshd"),
         ("ssh: connect to host board port 22: Connection timed out", "does not answer", "switched on"),
+        (
+            "sign_and_send_pubkey: signing failed for ED25519-SK\npi@board: Permission denied (publickey).",
+            "would not sign",
+            "ssh-add -l",
+        ),
+        ("kex_exchange_identification: Connection closed by remote host", "hung up before", "sshd"),
+        ("Connection reset by 10.0.0.7 port 22", "hung up before", "sshd"),
+        ("Timeout, server board not responding.", "any more", "switched on"),
+        ("ssh: connect to host board port 22: Network is unreachable", "no way to it", "network"),
         ("something else\n", "something else", "by hand"),
         ("", "ssh gave no reason", "by hand"),
     ],
