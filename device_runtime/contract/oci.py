@@ -25,6 +25,10 @@ INDEX_FILE = "index.json"
 BLOBS = "blobs/sha256/"
 CHECKSUM_ANNOTATION = "dev.edgekit.index.checksum"
 """SHA-256 of the index without this annotation: no digest elsewhere covers the index, so it carries its own."""
+SIGNATURE_ANNOTATION = "dev.edgekit.index.signature"
+"""An armoured SSHSIG (OpenSSH's PROTOCOL.sshsig) of ``signed_bytes``, where somebody signed the bundle."""
+SIGNATURE_NAMESPACE = "edgekit-bundle"
+"""What signatures of bundles are for: one that was made for something else does not count."""
 
 _UNKNOWN_LAYER = "application/octet-stream"
 
@@ -82,14 +86,31 @@ def manifest_bytes(config: bytes, blobs: tuple[BlobRef, ...]) -> bytes:
     return canonical(OciManifest(descriptor, tuple(layer_of(blob) for blob in blobs)))
 
 
-def index_bytes(manifests: tuple[bytes, ...]) -> bytes:
-    """Return the index of some OCI manifests, with its checksum."""
+def index_bytes(manifests: tuple[bytes, ...], signature: str = "") -> bytes:
+    """Return the index of some OCI manifests, with its checksum, and with the signature of ``signed_bytes`` if any."""
     descriptors = tuple(
         Descriptor(MANIFEST_MEDIA_TYPE, digest_of(content), len(content), artifactType=ARTIFACT_TYPE)
         for content in manifests
     )
-    plain = OciIndex(descriptors)
-    return canonical(OciIndex(descriptors, {CHECKSUM_ANNOTATION: digest_of(canonical(plain))}))
+    annotations = {SIGNATURE_ANNOTATION: signature} if signature else {}
+    checksum = digest_of(canonical(OciIndex(descriptors, annotations)))
+    return canonical(OciIndex(descriptors, {**annotations, CHECKSUM_ANNOTATION: checksum}))
+
+
+def signed_bytes(content: bytes, where: str) -> bytes:
+    """Return what a signature of an index signs: the index without its signature and its checksum.
+
+    Raises:
+        BadFileError: ``content`` is no index.
+    """
+    data = _parse(content, where)
+    annotations = data.get("annotations")
+    if not isinstance(annotations, dict):
+        raise BadFileError(f"{where}: altered: expected its checksum among its annotations")
+    unsigned = {
+        key: value for key, value in annotations.items() if key not in (SIGNATURE_ANNOTATION, CHECKSUM_ANNOTATION)
+    }
+    return canonical({**data, "annotations": unsigned})
 
 
 def read_index(content: bytes, where: str) -> OciIndex:
