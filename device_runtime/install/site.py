@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from device_runtime.contract.events import Events, silent
+from device_runtime.contract.status import Scope
 from device_runtime.install.application import Application
 from device_runtime.install.fsops import FileSystem
 from device_runtime.install.journal import Journal
@@ -19,12 +20,13 @@ _STOPPING = {signal.SIGINT, signal.SIGTERM}
 
 @dataclass(frozen=True)
 class Site:
-    """One root, the way to change it, what runs there, and who listens."""
+    """One root, the way to change it, what runs there, who listens, and how releases run there."""
 
     root: Root
     application: Application
     fs: FileSystem
     events: Events = silent
+    scope: Scope = "local"
 
     @property
     def journal(self) -> Journal:
