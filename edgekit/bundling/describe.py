@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device_runtime.contract.manifest import BlobRef, Compat, GoldenSpec
+from device_runtime.contract.oci import SIGNATURE_ANNOTATION
 from device_runtime.files import refused
 from device_runtime.install.compat import describe as describe_compat
 from device_runtime.install.layout import Package, open_bundle
@@ -24,13 +25,17 @@ class PackageFacts:
 
 @dataclass(frozen=True)
 class BundleFacts:
-    """A bundle: the file, its size in bytes, its name and version, and what it has for each platform."""
+    """A bundle: the file, its size in bytes, its name and version, and what it has for each platform.
+
+    ``signed`` tells that it has a signature, not that it is a good one.
+    """
 
     path: str
     size: int
     name: str
     version: str
     packages: tuple[PackageFacts, ...]
+    signed: bool = False
 
 
 def describe_bundle(path: Path) -> BundleFacts:
@@ -44,11 +49,12 @@ def describe_bundle(path: Path) -> BundleFacts:
     with open_bundle(path) as bundle:
         packages = tuple(_package(package) for package in bundle.packages)
         named = bundle.packages[0].manifest
+        signed = SIGNATURE_ANNOTATION in bundle.index.annotations
     try:
         size = path.stat().st_size
     except OSError as error:
         raise refused(error, path, "read") from error
-    return BundleFacts(str(path), size, named.name, named.version, packages)
+    return BundleFacts(str(path), size, named.name, named.version, packages, signed)
 
 
 def _package(package: Package) -> PackageFacts:
