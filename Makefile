@@ -86,6 +86,8 @@ lock:
 	$(UV_ISOLATED) --python-version 3.12 requirements/onnx.in -o converters/environments/onnx.txt
 	$(UV_ISOLATED) --python-version 3.11 requirements/torch.in -o converters/environments/torch.txt \
 		--index https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match
+	$(UV_COMPILE) requirements/board-litert.in -c requirements/dev.txt -o edgekit/bundling/locks/litert.txt
+	$(UV_COMPILE) requirements/board-tflite-runtime.in -c requirements/dev.txt -o edgekit/bundling/locks/tflite-runtime.txt
 
 clean:
 	rm -rf $(VENV) $(PEERS) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
