@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 from converters.environments.catalog import Environment
 from converters.errors import ConversionError
+from converters.uv import cause_of, lacks_network
 from device_runtime.errors import EdgeError
 
-_NETWORK = ("dns error", "client error (connect)", "network was disabled", "timed out", "operation timed out")
 _FULL = ("no space left on device", "os error 28", "disk quota exceeded")
 _PYTHON = ("no interpreter found", "python-build-standalone", "no download was found")
-_CAUSES = 2
 
 
 class NotFoundError(ConversionError):
@@ -30,34 +29,22 @@ def explain(environment: Environment, lines: Sequence[str]) -> EdgeError:
         )
     if any(sign in text for sign in _PYTHON):
         return ConversionError(
-            f"{what}: it needs {pythons}, found none, and cannot download one: {_cause(lines)}",
+            f"{what}: it needs {pythons}, found none, and cannot download one: {cause_of(lines)}",
             hint=f"install one: sudo apt install python3.{environment.newest}; or with a network: "
             f"uv python install 3.{environment.newest}",
         )
     if "hash mismatch" in text:
         return ConversionError(
-            f"{what}: a downloaded package is not the one that was pinned: {_cause(lines)}",
+            f"{what}: a downloaded package is not the one that was pinned: {cause_of(lines)}",
             hint="a proxy or a mirror may have changed it; try again from another network, with: UV_NO_CACHE=1",
         )
-    if any(sign in text for sign in _NETWORK):
+    if lacks_network(lines):
         return ConversionError(
-            f"{what}: packages cannot be downloaded: {_cause(lines)}",
+            f"{what}: packages cannot be downloaded: {cause_of(lines)}",
             hint=f"connect to the network once and run: edgekit doctor --prepare {environment.name}; "
             "or name a folder that has them: UV_FIND_LINKS=/folder UV_NO_INDEX=1",
         )
     if "no solution found" in text:
         hint = f"some of it is in {environment.index} only, which was not to be asked" if environment.index else ""
-        return NotFoundError(f"{what}: {_cause(lines)}", hint=hint)
-    return ConversionError(f"{what}: {_cause(lines)}")
-
-
-def _cause(lines: Sequence[str]) -> str:
-    """Return what uv gives as the error, and the last of its causes."""
-    said = [line.strip().removeprefix("error: ").removeprefix("cause: ") for line in lines if _tells(line)]
-    if not said:
-        return lines[-1].strip() if lines else "uv says nothing"
-    return "; ".join(dict.fromkeys([said[0], *said[-_CAUSES:]]))
-
-
-def _tells(line: str) -> bool:
-    return line.strip().startswith(("error:", "cause:"))
+        return NotFoundError(f"{what}: {cause_of(lines)}", hint=hint)
+    return ConversionError(f"{what}: {cause_of(lines)}")

@@ -17,6 +17,7 @@ from typing import NoReturn
 from converters.environments.catalog import Environment
 from converters.environments.failures import NotFoundError, explain
 from converters.errors import ConversionError
+from converters.uv import find_uv, uv_variables
 from device_runtime.contract.events import Events, Notice, Step
 from device_runtime.errors import EdgeError
 from device_runtime.files import refused
@@ -101,7 +102,7 @@ def _make(environment: Environment, root: Path, events: Events) -> None:
     prefix = f"{_UNFINISHED}{environment.name}-"
     for left in root.glob(f"{prefix}*"):  # of a process that was killed: this one holds the lock
         shutil.rmtree(left, ignore_errors=True)
-    uv = _uv()
+    uv = find_uv("makes environments for ONNX and PyTorch models")
     _require_room(environment, root)
     size = f"{environment.disk_mb / 1000:.1f} GB" if environment.disk_mb >= 100 else f"{environment.disk_mb} MB"
     events(Step(f"make the environment that {environment.purpose} ({size}, once)"))
@@ -153,7 +154,7 @@ def _run(environment: Environment, command: Sequence[str], events: Events | None
         encoding="utf-8",
         errors="replace",
         cwd=environment.folder.parent,  # not where a project's own settings for uv may lie
-        env=_variables(),
+        env=uv_variables(),
     )
     lines: list[str] = []
     try:
@@ -212,21 +213,6 @@ def _python(environment: Environment) -> str:
     return f">=3.{environment.oldest},<3.{environment.newest + 1}"
 
 
-def _variables() -> dict[str, str]:
-    variables = {**os.environ, "NO_COLOR": "1", "UV_NO_PROGRESS": "1", "PATH": _search_path()}
-    folders = variables.get("PIP_FIND_LINKS")
-    if folders and "UV_FIND_LINKS" not in variables:  # what pip is told once need not be told again
-        variables["UV_FIND_LINKS"] = ",".join(folders.split())
-    return variables
-
-
-def _search_path() -> str:
-    """Return PATH with pyenv's Pythons behind it: uv sees only the one that pyenv has switched on."""
-    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    pythons = sorted(str(folder) for folder in root.glob("versions/3.*/bin"))
-    return os.pathsep.join([os.environ.get("PATH", os.defpath), *pythons])
-
-
 def _require_room(environment: Environment, root: Path) -> None:
     free = shutil.disk_usage(root).free
     if free < environment.disk_mb * 1_000_000:
@@ -235,19 +221,3 @@ def _require_room(environment: Environment, root: Path) -> None:
             f"{free // 1_000_000} MB are free",
             hint="free some space, or choose another disk: export EDGEKIT_ENVIRONMENTS=/path",
         )
-
-
-def _uv() -> str:
-    """Return where uv is: a dependency of edgekit, so beside this Python, or else on PATH."""
-    try:
-        import uv  # noqa: PLC0415 - only those who make an environment need it
-
-        return os.fspath(uv.find_uv_bin())
-    except (ImportError, FileNotFoundError):
-        found = shutil.which("uv")
-    if found is None:
-        raise EdgeError(
-            "uv, which makes environments for ONNX and PyTorch models, is not installed",
-            hint=f"{sys.executable} -m pip install uv",
-        )
-    return found
