@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Optional
 
-from device_runtime.contract.events import Event
+from device_runtime.contract.events import Event, LogLine
 from device_runtime.contract.reported import ReportedError, report_of
-from device_runtime.contract.status import Answer, encode_line
-from device_runtime.errors import EdgeError
+from device_runtime.contract.status import Answer, Scope, encode_line
+from device_runtime.errors import BadFileError, EdgeError, Interrupted
+from device_runtime.files import refused
 from device_runtime.install.application import CHECK_TIMEOUT_S, CheckedApplication
 from device_runtime.install.apply import apply_bundle
-from device_runtime.install.commands import recover_root, roll_back, status, verify
+from device_runtime.install.commands import logs, recover_root, roll_back, status, trust, verify
 from device_runtime.install.fsops import FileSystem
+from device_runtime.install.host import Host
+from device_runtime.install.lock import receiving
+from device_runtime.install.pack import read_scope
+from device_runtime.install.remove import remove
 from device_runtime.install.root import Root
+from device_runtime.install.session import converse
 from device_runtime.install.site import Site
+from device_runtime.install.trust import MAX_SIGNERS_BYTES
 from device_runtime.signals import interrupt_on
 
 _BUG_EXIT_CODE = 70
+_SCOPES = ("local", "system", "user")
+
+
+@dataclass(frozen=True)
+class _Command:
+    """A command: what it does, in words and in deed, and its own options. One that answers nothing returns None."""
+
+    help: str
+    run: Callable[[Site, argparse.Namespace], Optional[Answer]]
+    options: Callable[[argparse.ArgumentParser], None] = lambda _: None
 
 
 def main(arguments: Sequence[str], fs: Optional[FileSystem] = None) -> int:
@@ -34,8 +53,9 @@ def main(arguments: Sequence[str], fs: Optional[FileSystem] = None) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.umask(0o022)
     try:
-        site = Site(Root(options.root.absolute()), CheckedApplication(options.check_timeout), fs or FileSystem(), _tell)
-        _say(encode_line(_run(site, options)))
+        answer = _COMMANDS[options.command].run(_site(options, fs or FileSystem()), options)
+        if answer is not None:
+            _say(encode_line(answer))
     except EdgeError as error:
         _say(encode_line(report_of(error)))
         return error.exit_code
@@ -47,21 +67,91 @@ def main(arguments: Sequence[str], fs: Optional[FileSystem] = None) -> int:
     return 0
 
 
-def _run(site: Site, options: argparse.Namespace) -> Answer:
-    if options.command == "apply":
-        return apply_bundle(site, options.bundle, retry=options.retry, wait_s=options.wait)
-    if options.command == "rollback":
-        return roll_back(site, wait_s=options.wait)
-    if options.command == "verify":
-        return verify(site, wait_s=options.wait)
-    if options.command == "recover":
-        return recover_root(site, wait_s=options.wait)
-    return status(site)
+def _site(options: argparse.Namespace, fs: FileSystem) -> Site:
+    root = Root(options.root.absolute())
+    scope: Scope = options.scope or read_scope(root)
+    return Site(root, CheckedApplication(options.check_timeout), fs, _tell, scope)
+
+
+def _apply(site: Site, options: argparse.Namespace) -> Answer:
+    with contextlib.ExitStack() as stack:
+        if site.root.is_incoming(options.bundle) and site.root.path.is_dir():
+            stack.enter_context(receiving(site.fs, site.root, options.wait))
+        return apply_bundle(site, options.bundle.absolute(), retry=options.retry, wait_s=options.wait)
+
+
+def _session(site: Site, options: argparse.Namespace) -> Optional[Answer]:
+    again = ["--root", str(site.root.path), "--scope", site.scope, "--check-timeout", str(options.check_timeout)]
+    return converse(site, Host(sys.stdin.fileno()), _say, again)
+
+
+def _trust(site: Site, options: argparse.Namespace) -> Answer:
+    path: Path = options.file
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_SIGNERS_BYTES + 1)
+        return trust(site, content.decode("utf-8"), replace=options.replace, wait_s=options.wait)
+    except UnicodeDecodeError as error:
+        raise BadFileError(f"{path}: expected a text, got byte 0x{error.object[error.start]:02x}") from error
+    except OSError as error:
+        raise refused(error, path, "read") from error
+
+
+def _apply_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle, or a folder with one unpacked")
+    parser.add_argument("--retry", action="store_true", help="try a release once more that failed here before")
+
+
+def _trust_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="signers, as ssh-keygen(1) describes allowed_signers")
+    parser.add_argument("--replace", action="store_true", help="replace the signers that are trusted now")
+
+
+def _remove_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", action="store_true", help="remove what the application made, too")
+
+
+def _logs_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--lines", type=int, default=100, metavar="N", help="lines to begin with (default: %(default)s)"
+    )
+    parser.add_argument("--follow", action="store_true", help="go on with new lines as they come")
+
+
+_COMMANDS = {
+    "apply": _Command("install a bundle, try it, commit it or go back", _apply, _apply_options),
+    "session": _Command("talk with a host: requests on stdin, answers on stdout", _session),
+    "status": _Command("tell what is installed", lambda site, _: status(site)),
+    "releases": _Command("the same as status", lambda site, _: status(site)),
+    "rollback": _Command("return to the previous release", lambda site, options: roll_back(site, wait_s=options.wait)),
+    "verify": _Command("read every byte of what is installed", lambda site, options: verify(site, wait_s=options.wait)),
+    "recover": _Command(
+        "settle what a killed command left, and remove what nothing needs",
+        lambda site, options: recover_root(site, wait_s=options.wait),
+    ),
+    "logs": _Command(
+        "tell the application's log",
+        lambda site, options: logs(site, options.lines, follow=options.follow),
+        _logs_options,
+    ),
+    "trust": _Command("take nothing but what the signers in FILE signed", _trust, _trust_options),
+    "remove": _Command(
+        "stop what runs, and remove it with all releases",
+        lambda site, options: remove(site, data=options.data, wait_s=options.wait),
+        _remove_options,
+    ),
+}
 
 
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--root", type=Path, required=True, metavar="DIR", help="the folder that holds the releases")
+    shared.add_argument(
+        "--scope",
+        choices=_SCOPES,
+        help="how releases run: not by themselves, as a service of the system, or as the user's "
+        "(default: as they did, or local)",
+    )
     shared.add_argument(
         "--wait", type=float, default=0.0, metavar="S", help="seconds to wait for another installer (default: 0)"
     )
@@ -78,32 +168,27 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: python -m device_runtime.install apply app-1.0.edgekit --root /var/lib/edgekit",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    apply = commands.add_parser("apply", parents=[shared], help="install a bundle, try it, commit it or go back")
-    apply.add_argument("bundle", type=Path, metavar="BUNDLE")
-    apply.add_argument("--retry", action="store_true", help="try a release once more that failed here before")
-    for name, text in (
-        ("status", "tell what is installed"),
-        ("releases", "the same as status"),
-        ("rollback", "return to the previous release"),
-        ("verify", "read every byte of what is installed"),
-        ("recover", "settle what a killed command left, and remove what nothing needs"),
-    ):
-        commands.add_parser(name, parents=[shared], help=text)
+    for name, command in _COMMANDS.items():
+        command.options(commands.add_parser(name, parents=[shared], help=command.help))
     return parser
 
 
 def _tell(event: Event) -> None:
-    _say(encode_line(event))
+    heard = _say(encode_line(event))
+    if not heard and isinstance(event, LogLine):
+        raise Interrupted("nobody reads the log any more")
 
 
-def _say(line: str) -> None:
-    """Print a line; when nobody listens any more, the work goes on all the same."""
+def _say(line: str) -> bool:
+    """Print a line, and return whether somebody listens; when nobody does any more, the work goes on all the same."""
     try:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
     except OSError:
         # Also for what is still buffered, and what Python flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def run() -> NoReturn:

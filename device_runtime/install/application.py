@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Protocol
 
+from device_runtime.contract.status import ServiceStatus
 from device_runtime.install.release import import_paths
 from device_runtime.signals import signal_name
 
@@ -43,6 +45,15 @@ class Application(Protocol):
     def resume(self, current: Path) -> None:
         """Let what ``current`` points to run again, after a release was taken back."""
 
+    def status(self) -> Optional[ServiceStatus]:
+        """Tell how what runs is doing; None where nothing runs by itself."""
+
+    def logs(self, lines: int, follow: bool) -> Iterator[str]:  # noqa: FBT001 - a word of the protocol
+        """Yield the last ``lines`` of its log, and with ``follow`` those that come, without end. Raises EdgeError."""
+
+    def remove(self) -> None:
+        """Stop it, and take away what kept it running. Doing it twice is fine."""
+
 
 class CheckedApplication:
     """A board on which nothing runs by itself: a release works when its own check passes, also through ``current``."""
@@ -60,6 +71,18 @@ class CheckedApplication:
 
     def resume(self, current: Path) -> None:
         """Leave it at that: whatever is started next follows ``current``."""
+
+    def status(self) -> Optional[ServiceStatus]:
+        """Tell that nothing runs by itself."""
+        return None
+
+    def logs(self, lines: int, follow: bool) -> Iterator[str]:  # noqa: FBT001 - a word of the protocol
+        """Yield nothing: whoever starts a release has its log."""
+        del lines, follow
+        return iter(())
+
+    def remove(self) -> None:
+        """Leave it at that: nothing runs by itself."""
 
 
 def check_release(release: Path, timeout_s: float) -> Verdict:

@@ -9,20 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device_runtime.contract.events import Notice, Progress, Step
-from device_runtime.contract.manifest import BlobRef, room_for
+from device_runtime.contract.manifest import BlobRef
 from device_runtime.contract.status import InstallResult, InstallState, Outcome
-from device_runtime.errors import BadFileError, EdgeError, InstallError, UnfitError
+from device_runtime.errors import BadFileError, InstallError
 from device_runtime.files import refused
 from device_runtime.install.collect import collect, sweep
-from device_runtime.install.compat import choose, machine_facts
+from device_runtime.install.compat import choose_package
 from device_runtime.install.fsops import make_folders, remove_tree, sync_everything, sync_folder
+from device_runtime.install.incoming import discard_incoming
 from device_runtime.install.layout import Bundle, Package, open_bundle
-from device_runtime.install.lock import locked
+from device_runtime.install.lock import BusyError, locked, receiving
+from device_runtime.install.pack import keep_installer
 from device_runtime.install.recover import recover
 from device_runtime.install.release import build_release, folder_damage, release_info
+from device_runtime.install.room import Room, room_of
 from device_runtime.install.root import TEMPORARY
 from device_runtime.install.site import Site, uninterrupted
 from device_runtime.install.trial import try_release
+from device_runtime.install.trust import admission, require_newer
 from device_runtime.install.unpack import unpack_wheel, unpacked_intact
 
 
@@ -30,12 +34,6 @@ class QuarantinedError(InstallError):
     """A release failed on this board before, and is not tried again unasked."""
 
     code = "quarantined"
-
-
-class DiskFullError(UnfitError):
-    """There is not enough space for an installation."""
-
-    code = "disk-full"
 
 
 @dataclass(frozen=True)
@@ -50,17 +48,14 @@ class _Lacking:
     def nothing(self) -> bool:
         return not (self.blobs or self.wheels or self.folder)
 
-    @property
-    def needed_bytes(self) -> int:
-        return room_for(self.blobs, self.wheels)
-
 
 def apply_bundle(site: Site, path: Path, *, retry: bool = False, wait_s: float = 0.0) -> InstallResult:
     """Install a bundle and commit it, or leave everything as it was.
 
     Args:
         site: where to install.
-        path: the bundle.
+        path: the bundle: a tar, or a folder. Of the root's own ``incoming`` folder, whose lock the caller holds, blobs
+            are moved into the store, and it is removed in the end.
         retry: try a release that is quarantined once more.
         wait_s: how long to wait for another installer.
 
@@ -73,21 +68,23 @@ def apply_bundle(site: Site, path: Path, *, retry: bool = False, wait_s: float =
     """
     try:
         if not site.root.path.is_dir():
-            with open_bundle(path):
-                pass  # a bundle that is refused leaves not even a folder
+            with open_bundle(path) as bundle:
+                choose_package(bundle.packages)  # a bundle that is refused leaves not even a folder
         make_folders(site.fs, site.root.path)
         with locked(site.fs, site.root, wait_s):
             state = recover(site)
-            with open_bundle(path) as bundle:
-                return _install(site, state, bundle, retry=retry)
+            with open_bundle(path, admission(site, str(path))) as bundle:
+                result = _install(site, state, bundle, retry=retry)
+            if site.root.is_incoming(path):
+                _tidy(site)
+            return result
     except OSError as error:
         raise refused(error, Path(error.filename or site.root.path), "write") from error
 
 
 def _install(site: Site, state: InstallState, bundle: Bundle, *, retry: bool) -> InstallResult:
-    named = bundle.packages[0].manifest
-    compats = [package.manifest.compat for package in bundle.packages]
-    package = bundle.packages[choose(f"{named.name} {named.version}", compats, machine_facts())]
+    package = choose_package(bundle.packages)
+    require_newer(site, state, package.manifest)
     bad = state.bad_release(package.release)
     if bad and not retry:
         raise QuarantinedError(
@@ -97,10 +94,9 @@ def _install(site: Site, state: InstallState, bundle: Bundle, *, retry: bool) ->
     lacking = _lacking(site, package)
     if lacking.nothing and state.committed == package.release:
         return _result(site, state, Outcome.UNCHANGED, 0)
-    missing = [blob for blob in lacking.blobs if not bundle.has(blob)]
-    if missing:
-        raise BadFileError(f"{missing[0].name}: blob {missing[0].digest} is neither in the bundle nor on the board")
-    _check_space(site, state, lacking)
+    _require_blobs(bundle, lacking)
+    lacking = _check_space(site, state, bundle, package, lacking)
+    _require_blobs(bundle, lacking)
     site.journal.write("installing", package.release, f"{package.manifest.name} {package.manifest.version}")
     _bring_in(site, state, bundle, package, lacking)
     written = sum(blob.size for blob in lacking.blobs)
@@ -110,9 +106,19 @@ def _install(site: Site, state: InstallState, bundle: Bundle, *, retry: bool) ->
     return _result(site, try_release(site, state, package.release), Outcome.INSTALLED, written)
 
 
+def _require_blobs(bundle: Bundle, lacking: _Lacking) -> None:
+    missing = [blob for blob in lacking.blobs if not bundle.has(blob)]
+    if missing:
+        raise BadFileError(
+            f"{missing[0].name}: blob {missing[0].digest} is neither in the bundle nor on the board",
+            hint="deploy once more, from the whole bundle",
+        )
+
+
 def _bring_in(site: Site, state: InstallState, bundle: Bundle, package: Package, lacking: _Lacking) -> None:
     """Write what is lacking; on failure nothing of it is left half-written."""
     try:
+        keep_installer(site)
         _write_blobs(site, bundle, lacking.blobs)
         _place(site, package, lacking)
     except BaseException as error:
@@ -121,7 +127,7 @@ def _bring_in(site: Site, state: InstallState, bundle: Bundle, package: Package,
             if isinstance(error, OSError):
                 collect(site.fs, site.root, state)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _disk_full(site, lacking) from error
+            raise _room(site, bundle, lacking).lacking(site.root.path) from error
         raise
 
 
@@ -140,8 +146,13 @@ def _write_blobs(site: Site, bundle: Bundle, blobs: tuple[BlobRef, ...]) -> None
     total = sum(blob.size for blob in blobs)
     site.events(Step(f"copy {len(blobs)} blobs"))
     done = 0
+    adopting = site.root.is_incoming(bundle.origin)
     for blob in blobs:
-        site.store.add(blob, bundle.read(blob))
+        source = bundle.path(blob) if adopting else None
+        if source is not None:
+            site.store.adopt(blob, source)  # renamed: it is not on the disk twice
+        else:
+            site.store.add(blob, bundle.read(blob))
         done += blob.size
         site.events(Progress(done, total, "bytes"))
 
@@ -176,39 +187,32 @@ def _place(site: Site, package: Package, lacking: _Lacking) -> None:
         sync_folder(site.fs, folder)
 
 
-def _check_space(site: Site, state: InstallState, lacking: _Lacking) -> None:
-    if _fits(site, lacking):
-        return
+def _check_space(site: Site, state: InstallState, bundle: Bundle, package: Package, lacking: _Lacking) -> _Lacking:
+    """Return what is lacking once there is room for it."""
+    if _room(site, bundle, lacking).fits(site.root.path):
+        return lacking
+    if not site.root.is_incoming(bundle.origin):
+        with contextlib.suppress(BusyError), receiving(site.fs, site.root):
+            discard_incoming(site.fs, site.root)
     collect(site.fs, site.root, state)
-    if not _fits(site, lacking):
-        raise _disk_full(site, lacking)
+    lacking = _lacking(site, package)  # blobs that nothing kept may have been what this one needs
+    if not _room(site, bundle, lacking).fits(site.root.path):
+        raise _room(site, bundle, lacking).lacking(site.root.path)
     site.events(Notice("removed old releases to make room"))
+    return lacking
 
 
-def _fits(site: Site, lacking: _Lacking) -> bool:
-    disk = os.statvfs(site.root.path)
-    inodes = sum(2 * wheel.files for wheel in lacking.wheels) + 2 * len(lacking.blobs) + 32
-    # Some file systems have no fixed number of inodes, and report none.
-    return free_bytes(site.root.path) >= lacking.needed_bytes and (disk.f_files == 0 or disk.f_favail >= inodes)
+def _room(site: Site, bundle: Bundle, lacking: _Lacking) -> Room:
+    adopted = [blob for blob in lacking.blobs if bundle.has(blob)] if site.root.is_incoming(bundle.origin) else []
+    return room_of(lacking.blobs, lacking.wheels, sum(blob.size for blob in adopted))
 
 
-def _disk_full(site: Site, lacking: _Lacking) -> EdgeError:
-    free = free_bytes(site.root.path)
-    disk = os.statvfs(site.root.path)
-    inodes = f", {disk.f_favail} inodes free" if free >= lacking.needed_bytes else ""
-    return DiskFullError(
-        f"{site.root.path}: not enough space: needs {lacking.needed_bytes} bytes, {free} bytes free{inodes}; "
-        "what ran before still runs",
-        hint=f"free some space; see: df -h {site.root.path}",
-    )
-
-
-def free_bytes(folder: Path) -> int:
-    """Return the bytes that this user may still write on the disk of ``folder`` or of its nearest existing parent."""
-    while not folder.is_dir() and folder != folder.parent:
-        folder = folder.parent
-    disk = os.statvfs(folder)
-    return disk.f_bavail * disk.f_frsize
+def _tidy(site: Site) -> None:
+    """Remove what came: the bundle is installed."""
+    try:
+        discard_incoming(site.fs, site.root)
+    except OSError as error:
+        site.events(Notice(f"tidying up is left to the next command: {error}", "warning"))
 
 
 def _result(site: Site, state: InstallState, outcome: Outcome, written: int) -> InstallResult:

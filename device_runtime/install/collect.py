@@ -5,13 +5,14 @@ from __future__ import annotations
 from device_runtime.contract.status import InstallState
 from device_runtime.errors import EdgeError
 from device_runtime.install.fsops import FileSystem, remove_tree
+from device_runtime.install.incoming import discard_stale
 from device_runtime.install.lock import in_use
 from device_runtime.install.release import read_release
 from device_runtime.install.root import PART, TEMPORARY, Root
 
 
 def collect(fs: FileSystem, root: Root, state: InstallState) -> list[str]:
-    """Remove releases that nothing keeps, then wheels and blobs that no kept release names.
+    """Remove releases that nothing keeps, wheels and blobs that no kept release names, and what came long ago.
 
     Kept is what is committed, its fallback, a release on trial, and what a process is using.
 
@@ -37,6 +38,7 @@ def collect(fs: FileSystem, root: Root, state: InstallState) -> list[str]:
             remove_tree(fs, hidden)
             removed.append(release)
     _collect_content(fs, root, kept)
+    discard_stale(fs, root)
     return removed
 
 

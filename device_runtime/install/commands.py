@@ -1,4 +1,4 @@
-"""The installer's other commands: status, rollback, verify, recover."""
+"""The installer's other commands: status, rollback, verify, recover, trust, logs."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
-from device_runtime.contract.events import Step
+from device_runtime.contract.events import LogLine, Step
 from device_runtime.contract.manifest import INSTALLER_VERSION
 from device_runtime.contract.status import BoardStatus, InstallResult, InstallState, Outcome, ReleaseInfo
 from device_runtime.errors import BadFileError, EdgeError, InstallError
-from device_runtime.files import refused
-from device_runtime.install.apply import free_bytes
+from device_runtime.files import refused, sha256_of
 from device_runtime.install.collect import collect
 from device_runtime.install.compat import machine_facts
+from device_runtime.install.fsops import make_folders
+from device_runtime.install.incoming import arrived
+from device_runtime.install.journal import last_entries
 from device_runtime.install.lock import BusyError, locked
+from device_runtime.install.pack import keep_installer, own_digest
 from device_runtime.install.recover import recover
-from device_runtime.install.release import damage, release_info
+from device_runtime.install.release import damage, read_release, release_info
+from device_runtime.install.room import free_bytes
 from device_runtime.install.site import Site
 from device_runtime.install.state import read_state
 from device_runtime.install.trial import try_release
+from device_runtime.install.trust import check_signers, is_signed_only, set_signers
+
+_TOLD_ENTRIES = 20
 
 
 class NoPreviousError(EdgeError):
@@ -108,6 +115,43 @@ def recover_root(site: Site, *, wait_s: float = 0.0) -> InstallResult:
         return _result(site, state, Outcome.RECOVERED)
 
 
+def trust(site: Site, text: str, *, replace: bool = False, wait_s: float = 0.0) -> InstallResult:
+    """Let the board take nothing but what these signers sign (``text`` is an ``allowed_signers`` file).
+
+    Args:
+        site: where.
+        text: the file.
+        replace: replace one that is there; only for those who stand at the board.
+        wait_s: how long to wait for another installer.
+
+    Raises:
+        BadFileError: it names no signers.
+        TrustedAlreadyError: others are trusted already.
+        BusyError: another installer is at work.
+        EdgeError: the disk refuses.
+    """
+    check_signers(text, "the signers")
+    try:
+        make_folders(site.fs, site.root.path)
+    except OSError as error:
+        raise refused(error, Path(error.filename or site.root.path), "write") from error
+    with _settled(site, wait_s) as state:
+        keep_installer(site)
+        set_signers(site, text, replace=replace)
+        return _result(site, state, Outcome.UNCHANGED)
+
+
+def logs(site: Site, lines: int, *, follow: bool) -> InstallResult:
+    """Tell the last ``lines`` of the application's log, and with ``follow`` those that come, without end.
+
+    Raises:
+        EdgeError: there is no log, or it cannot be read.
+    """
+    for text in site.application.logs(lines, follow):
+        site.events(LogLine(text))
+    return _result(site, read_state(site.root) or InstallState(), Outcome.UNCHANGED)
+
+
 @contextlib.contextmanager
 def _settled(site: Site, wait_s: float) -> Iterator[InstallState]:
     """Hold the lock on a recovered root; what the disk refuses becomes an EdgeError."""
@@ -134,9 +178,36 @@ def _status(site: Site, state: InstallState, *, busy: bool) -> BoardStatus:
         trial=state.trial,
         bad=state.bad,
         releases=tuple(releases),
-        blobs=tuple(f"sha256:{digest}" for digest in site.root.stored()),
+        blobs=_blobs(site, busy=busy),
         busy=busy,
+        scope=site.scope,
+        service=site.application.status(),
+        incoming={f"sha256:{digest}": size for digest, size in arrived(site.root).items()},
+        installer_digest=own_digest(),
+        signed_only=is_signed_only(site.root),
+        sequences=state.sequences,
+        safe_mode=state.safe_mode,
+        journal=tuple(last_entries(site.root, _TOLD_ENTRIES)),
     )
+
+
+def _blobs(site: Site, *, busy: bool) -> tuple[str, ...]:
+    """Return the digests of the blobs that need not be sent.
+
+    Those of an installed release were flushed before it got its name. Others may be empty after a power cut, and a
+    host that leaves them out could never finish: they count only when they are read and found whole.
+    """
+    named: dict[str, int] = {}
+    for release in site.root.installed():
+        with contextlib.suppress(EdgeError):  # damaged
+            named.update((blob.hex, blob.size) for blob in read_release(site.root, release).blobs)
+    told = []
+    for digest in site.root.stored():
+        path = site.store.path(digest)
+        with contextlib.suppress(OSError):  # removed by who is busy
+            if path.stat().st_size == named[digest] if digest in named else not busy and sha256_of(path) == digest:
+                told.append(f"sha256:{digest}")
+    return tuple(told)
 
 
 def _with_role(releases: list[ReleaseInfo], role: str) -> Optional[ReleaseInfo]:

@@ -16,6 +16,8 @@ from device_runtime.install.root import Root
 
 MAX_BYTES = 1_000_000
 """A longer journal becomes ``journal.1.jsonl``, and a new one begins: a board's disk is not filled by its history."""
+_MAX_ENTRY_BYTES = 2048
+"""Reasons are one line of a check's words, of at most 500 letters, and few letters take six bytes."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,19 @@ def read_journal(root: Root) -> list[JournalEntry]:
     except FileNotFoundError:
         return []
     return [entry for entry in map(_entry, lines) if entry is not None]
+
+
+def last_entries(root: Root, count: int) -> list[JournalEntry]:
+    """Return the last ``count`` entries of the journal, oldest first, without reading all of it. Raises OSError."""
+    try:
+        with root.journal.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - count * _MAX_ENTRY_BYTES))
+            lines = stream.read().splitlines()
+    except FileNotFoundError:
+        return []
+    # The first line may be the end of one; then it is no JSON, and left out like one that a power cut spoilt.
+    return [entry for entry in map(_entry, lines) if entry is not None][-count:]
 
 
 def now() -> str:

@@ -44,13 +44,14 @@ class Package:
 class Bundle:
     """An open bundle: an index that was checked, the manifests, and blobs that are checked while they are read.
 
-    ``index_content`` is the index as it is written.
+    ``origin`` is the tar or the folder, ``index_content`` the index as it is written.
     """
 
-    def __init__(self, members: Members, where: str, admit: Optional[Admit] = None) -> None:
+    def __init__(self, members: Members, origin: Path, admit: Optional[Admit] = None) -> None:
         """Read all but the blobs. Raises as ``open_bundle`` does."""
+        self.origin = origin
         self._members = members
-        self._where = where
+        self._where = where = str(origin)
         self._read_layout()
         self.index_content = self._small(INDEX_FILE)
         self.index = read_index(self.index_content, f"{where}: {INDEX_FILE}")
@@ -154,7 +155,7 @@ def open_bundle(path: Path, admit: Optional[Admit] = None) -> Iterator[Bundle]:
                 members = TarMembers(stack.enter_context(path.open("rb")), str(path))
             else:
                 raise BadFileError(f"no such bundle: {path}")
-            bundle = Bundle(members, str(path), admit)
+            bundle = Bundle(members, path, admit)
         except OSError as error:
             raise refused(error, path, "read") from error
         yield bundle

@@ -30,12 +30,21 @@ def locked(fs: FileSystem, root: Root, wait_s: float = 0.0) -> Iterator[None]:
     Raises:
         BusyError: another installer held it for all of ``wait_s``.
     """
-    descriptor = fs.open_append(root.lock)
-    try:
-        _take(descriptor, root, wait_s)
+    with _held(fs, root.lock, f"another installer is at work on {root.path}", wait_s):
         yield
-    finally:
-        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def receiving(fs: FileSystem, root: Root, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock of what comes from a host; ``root``'s folder exists.
+
+    Whoever holds the installer's lock must not wait for this one: it is taken first, or tried with a ``wait_s`` of 0.
+
+    Raises:
+        BusyError: another host was sending for all of ``wait_s``.
+    """
+    with _held(fs, root.incoming_lock, f"another host is sending to {root.path}", wait_s):
+        yield
 
 
 @contextlib.contextmanager
@@ -61,14 +70,29 @@ def in_use(release: Path) -> bool:
         os.close(descriptor)
 
 
-def _take(descriptor: int, root: Root, wait_s: float) -> None:
+@contextlib.contextmanager
+def _held(fs: FileSystem, path: Path, taken: str, wait_s: float) -> Iterator[None]:
     until = time.monotonic() + wait_s
-    while not _try_lock(descriptor):
+    while True:
+        descriptor = fs.open_append(path)
+        try:
+            if _try_lock(descriptor):
+                if not _is_open_at(descriptor, path):
+                    continue  # removed while we waited: a newcomer would lock another file
+                yield
+                return
+        finally:
+            os.close(descriptor)
         if time.monotonic() >= until:
-            raise BusyError(
-                f"another installer is at work on {root.path}", hint="wait until it has finished, and try again"
-            )
+            raise BusyError(taken, hint="wait until it has finished, and try again")
         time.sleep(_POLL_S)
+
+
+def _is_open_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -11,7 +11,7 @@ from typing import BinaryIO, Optional, Protocol
 
 from device_runtime.contract.oci import BLOBS, INDEX_FILE, LAYOUT_FILE
 from device_runtime.errors import BadFileError
-from device_runtime.install.root import PART
+from device_runtime.install.root import PART, TEMPORARY
 
 # POSIX.1-1988 ustar: blocks of 512 bytes, one header block per file, two zero blocks at the end.
 _BLOCK = 512
@@ -64,6 +64,7 @@ class TarMembers:
     def path(self, name: str) -> Optional[Path]:
         """Return None: its files have no paths."""
         del name
+        return None
 
 
 class FolderMembers:
@@ -82,7 +83,8 @@ class FolderMembers:
         self.sizes: dict[str, int] = {}
         for inner in _FOLDERS:
             for name in _listed(folder / inner, f"{where}: {inner}"):
-                if f"{inner}{name}/" not in _FOLDERS and not name.endswith(PART):
+                unfinished = name.startswith(TEMPORARY) or name.endswith(PART)
+                if f"{inner}{name}/" not in _FOLDERS and not unfinished:
                     self.sizes[inner + name] = self._size(inner + name, where)
                 if len(self.sizes) > MAX_FILES:
                     raise BadFileError(f"{where}: expected at most {MAX_FILES} files")

@@ -65,9 +65,48 @@ class Root:
         """The file whose lock an installer holds while it works."""
         return self.path / "lock"
 
+    @property
+    def incoming(self) -> Path:
+        """What a host sends, as an OCI image layout; a blob that is on its way ends with ``PART``."""
+        return self.path / "incoming"
+
+    @property
+    def incoming_blobs(self) -> Path:
+        """``incoming/blobs/sha256/<digest>``: what came, verified or not."""
+        return self.incoming / "blobs" / "sha256"
+
+    @property
+    def incoming_lock(self) -> Path:
+        """The file whose lock a receiver holds. It lies outside of what it guards, which is removed as a whole."""
+        return self.path / "incoming.lock"
+
+    @property
+    def installer(self) -> Path:
+        """The installer itself, a zip that Python runs."""
+        return self.path / "installer.pyz"
+
+    @property
+    def allowed_signers(self) -> Path:
+        """Who may sign bundles; where it is, nothing else is installed."""
+        return self.path / "allowed_signers"
+
+    @property
+    def data(self) -> Path:
+        """What the application makes: it outlives releases."""
+        return self.path / "data"
+
+    @property
+    def scope(self) -> Path:
+        """How releases run here, in one word: for commands that are not told."""
+        return self.path / "scope"
+
     def release(self, release: str) -> Path:
         """Return the folder of a release."""
         return self.releases / release
+
+    def is_incoming(self, folder: Path) -> bool:
+        """Return whether a folder is the one in which bundles arrive."""
+        return folder.absolute() == self.incoming.absolute()
 
     def installed(self) -> list[str]:
         """Return the ids of all release folders, sorted."""
@@ -80,6 +119,11 @@ class Root:
     def unpacked(self) -> list[str]:
         """Return the digests of all unpacked wheels, sorted."""
         return _digests_in(self.wheels)
+
+
+def is_digest(name: str) -> bool:
+    """Return whether a name is 64 hex digits, as those of blobs, wheels and releases are."""
+    return _HEX.fullmatch(name) is not None
 
 
 def linked_release(link: Path) -> Optional[str]:

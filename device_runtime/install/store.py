@@ -15,6 +15,7 @@ from device_runtime.install.fsops import FileSystem, make_folders, remove_if_the
 from device_runtime.install.root import PART, Root
 
 _READ_ONLY = 0o444
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -60,5 +61,34 @@ class Store:
         finally:
             os.close(descriptor)
         if (size, digest.hexdigest()) != (blob.size, blob.hex):
-            raise BadFileError(f"{blob.name}: expected {blob.digest}, got sha256:{digest.hexdigest()} of {size} bytes")
+            raise _altered(blob, digest.hexdigest(), size)
         self.fs.rename(part, self.path(blob.hex))
+
+    def adopt(self, blob: BlobRef, source: Path) -> None:
+        """Move a blob into the store, when it is what its digest says; ``source`` lies on the same disk.
+
+        Raises:
+            BadFileError: the content is not what the digest says; ``source`` is removed, so that it comes anew.
+            OSError: the disk refuses.
+        """
+        make_folders(self.fs, self.root.blobs)
+        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            digest, size = hashlib.sha256(), 0
+            while True:
+                piece = os.read(descriptor, _CHUNK_BYTES)
+                if not piece:
+                    break
+                digest.update(piece)
+                size += len(piece)
+            if (size, digest.hexdigest()) != (blob.size, blob.hex):
+                self.fs.remove(source)
+                raise _altered(blob, digest.hexdigest(), size)
+            self.fs.set_mode(descriptor, _READ_ONLY)
+            self.fs.rename(source, self.path(blob.hex))
+        finally:
+            os.close(descriptor)
+
+
+def _altered(blob: BlobRef, got: str, size: int) -> BadFileError:
+    return BadFileError(f"{blob.name}: expected {blob.digest} of {blob.size} bytes, got sha256:{got} of {size} bytes")
