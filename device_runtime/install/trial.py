@@ -13,9 +13,10 @@ from device_runtime.install.activate import forget_return, point_current, point_
 from device_runtime.install.application import Verdict
 from device_runtime.install.collect import collect, sweep
 from device_runtime.install.journal import now
-from device_runtime.install.release import release_info
+from device_runtime.install.release import read_release, release_info
 from device_runtime.install.site import Site, uninterrupted
 from device_runtime.install.state import write_state
+from device_runtime.install.trust import with_sequence
 
 
 class RolledBackError(InstallError):
@@ -60,7 +61,8 @@ def try_release(site: Site, state: InstallState, release: str) -> InstallState:
 
 def _commit(site: Site, state: InstallState, release: str) -> InstallState:
     bad = tuple(entry for entry in state.bad if entry.release != release)
-    committed = InstallState(committed=release, fallback=state.committed, bad=bad)
+    decided = dataclasses.replace(state, committed=release, fallback=state.committed, bad=bad, safe_mode=None)
+    committed = with_sequence(decided, read_release(site.root, release))
     with uninterrupted():
         try:
             write_state(site.fs, site.root, committed)
