@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from device_runtime import __version__
 from device_runtime.contract.decode import dumps, read_json
@@ -19,7 +20,11 @@ from device_runtime.contract.model import ModelSpec
 from device_runtime.contract.reported import report_of
 from device_runtime.contract.service import ServiceSpec, changed, parse_page
 from device_runtime.errors import EdgeError, Interrupted, UsageError
+from device_runtime.notify import level_prefix
 from device_runtime.signals import interrupt_on, leave
+
+if TYPE_CHECKING:
+    from device_runtime.pulse import Heart
 
 
 def main(arguments: list[str]) -> int:
@@ -58,6 +63,11 @@ def _held(release: Path | None) -> Iterator[None]:
 
 
 def _run(options: argparse.Namespace) -> Any:
+    with _heart(options) as heart:
+        return _run_loop(options, heart)
+
+
+def _run_loop(options: argparse.Namespace, heart: Heart | None) -> Any:
     from device_runtime.application import Application, run_application  # noqa: PLC0415 - each command loads its own
     from device_runtime.loop.run import Limits  # noqa: PLC0415
     from device_runtime.sinks.jsonl import JsonLines  # noqa: PLC0415
@@ -72,8 +82,9 @@ def _run(options: argparse.Namespace) -> Any:
         options.data or what.data,
         Limits(options.frames, options.duration),
     )
-    quiet = options.json or options.quiet
-    summary = run_application(application, lambda _: [] if quiet else [JsonLines(sys.stdout)], _tell)
+    # Of a service stdout is the journal: thirty lines a second would wear out the card that it lies on.
+    quiet = options.json or options.quiet or options.service
+    summary = run_application(application, lambda _: [] if quiet else [JsonLines(sys.stdout)], _tell, heart)
     figures = {
         "frames": summary.frames,
         "dropped": summary.dropped,
@@ -81,10 +92,17 @@ def _run(options: argparse.Namespace) -> Any:
         "fps": round(summary.fps, 2),
     }
     damaged = f"{summary.damaged} damaged, " if summary.damaged else ""
-    print(  # noqa: T201
-        f"{summary.frames} frames, {summary.dropped} dropped, {damaged}{summary.fps:.1f} fps", file=sys.stderr
-    )
+    _say("info", f"{summary.frames} frames, {summary.dropped} dropped, {damaged}{summary.fps:.1f} fps")
     return {**figures, "fps": round(summary.fps, 2), "seconds": summary.seconds, "interrupted": summary.interrupted}
+
+
+def _heart(options: argparse.Namespace) -> contextlib.AbstractContextManager[Heart | None]:
+    """Return what tells a service manager how the run is doing, for those who were started by one."""
+    if not options.service:
+        return contextlib.nullcontext()
+    from device_runtime.pulse import heart_of_service  # noqa: PLC0415 - only for services
+
+    return heart_of_service(options.release, _tell)
 
 
 def _service(options: argparse.Namespace, service: ServiceSpec) -> ServiceSpec:
@@ -105,8 +123,12 @@ def _service(options: argparse.Namespace, service: ServiceSpec) -> ServiceSpec:
 def _tell(event: Event) -> None:
     """Print what happens to stderr: a service's journal."""
     if isinstance(event, Notice):
-        word = "warning: " if event.severity == "warning" else ""
-        print(f"{word}{event.message}", file=sys.stderr, flush=True)  # noqa: T201
+        _say(event.severity, f"warning: {event.message}" if event.severity == "warning" else event.message)
+
+
+def _say(level: str, line: str) -> None:
+    """Print a line for people; the journal gets to know its level."""
+    print(f"{level_prefix(level, sys.stderr, os.environ)}{line}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _check(options: argparse.Namespace) -> Any:
@@ -181,6 +203,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--no-page", action="store_true", help="serve no page, whatever the release says")
     run.add_argument("--data", type=Path, metavar="DIR", help="where relative folders of sinks lie")
     run.add_argument("--quiet", action="store_true", help="print no predictions")
+    run.add_argument(
+        "--service", action="store_true", help="run under systemd: wait for the camera, report, print no predictions"
+    )
     run.set_defaults(run=_run)
 
     check = commands.add_parser("check", help="load a release's model and compare its answers with the goldens")
@@ -212,9 +237,9 @@ def _workers(text: str) -> int:
 
 
 def _report(error: EdgeError, *, as_json: bool) -> int:
-    print(f"error: {error}", file=sys.stderr)  # noqa: T201
+    _say("error", f"error: {error}")
     if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201
+        _say("error", f"hint: {error.hint}")
     if as_json:
         print(dumps({"error": report_of(error)}), end="", flush=True)  # noqa: T201
     return error.exit_code

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device_runtime.cameras.interface import Camera
-from device_runtime.cameras.sources import CameraOptions, open_camera, public_name
+from device_runtime.cameras.sources import CameraOptions, is_camera, open_camera, public_name
 from device_runtime.contract.events import Events, Notice, silent
 from device_runtime.contract.model import ModelSpec
 from device_runtime.contract.prediction import Prediction
@@ -25,6 +25,7 @@ from device_runtime.telemetry import Identity, Telemetry
 from device_runtime.vision.raw import AnyFrame
 
 if TYPE_CHECKING:
+    from device_runtime.pulse import Heart
     from device_runtime.rules import Rules
     from device_runtime.tracking.tracker import Tracker
 
@@ -54,13 +55,17 @@ MakeSinks = Callable[[Camera], Sequence[Sink]]
 """Opens where predictions go, beside what the service says, once the camera is known."""
 
 
-def run_application(application: Application, make_sinks: MakeSinks, events: Events = silent) -> RunSummary:
+def run_application(
+    application: Application, make_sinks: MakeSinks, events: Events = silent, heart: Heart | None = None
+) -> RunSummary:
     """Run an application until its source ends, a limit is reached, or it is interrupted.
 
     Args:
         application: what to run.
         make_sinks: opens where predictions go beside what the service says.
         events: hears of a camera that stops or comes back, of sinks that fail, and where the page is.
+        heart: of an application that runs as a service: it beats while the loop gets on, and a camera that cannot be
+            opened at first is waited for.
 
     Raises:
         UsageError: the service asks for something that the model or this machine does not have.
@@ -80,8 +85,10 @@ def run_application(application: Application, make_sinks: MakeSinks, events: Eve
         application.limits.stall_s,
     )
     telemetry = Telemetry(identity)
+    if heart is not None:
+        heart.watch(telemetry, service.health)
     with ExitStack() as unused:
-        camera = open_camera(service.source, options, events)
+        camera = _first_camera(service.source, options, events, awaited=heart is not None)
         unused.callback(camera.close)
         sinks: list[Sink] = []
         for make in (make_sinks, lambda _: _open_sinks(application), lambda _: _open_page(service, telemetry, events)):
@@ -99,9 +106,22 @@ def run_application(application: Application, make_sinks: MakeSinks, events: Eve
             ),
             telemetry,
             events,
+            heart,
         )
         unused.pop_all()  # from here on the loop closes the camera and the sinks
-        return run_loop(camera, predictor.infer, sinks, setup)
+        summary = run_loop(camera, predictor.infer, sinks, setup)
+    if heart is not None:
+        heart.finished(summary, identity.source)
+    return summary
+
+
+def _first_camera(source: str, options: CameraOptions, events: Events, *, awaited: bool) -> Camera:
+    """Open the source; a camera that may come later is left to the loop where it is ``awaited``."""
+    if awaited and is_camera(source):
+        from device_runtime.cameras.awaited import Awaited  # noqa: PLC0415 - only for services
+
+        return Awaited(public_name(source))
+    return open_camera(source, options, events)
 
 
 def default_workers(threads: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import threading
 import time
 from collections import deque
@@ -56,6 +57,15 @@ class Histogram:
         """Count one latency."""
         self.counts[bisect.bisect_left(BUCKETS_MS, value_ms)] += 1
         self.sum_ms += value_ms
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Predictions since the start; their rate, and the 95th percentile of their age, over the last seconds."""
+
+    predictions: int
+    fps: float
+    p95_ms: float | None
 
 
 @dataclass
@@ -163,6 +173,16 @@ class Telemetry:
         with self._lock:
             return self._health(self._clock())
 
+    def rates(self) -> Rates:
+        """Return how fast it is: what is asked for every second, and takes no more than sorting the latest ages."""
+        now = self._clock()
+        with self._lock:
+            predictions = self._frames["predicted"]
+            recent = list(itertools.takewhile(lambda entry: now - entry[0] <= WINDOW_S, reversed(self._window)))
+        ages = sorted(timings["total"] for _, timings in recent if "total" in timings)
+        p95_ms = round(_percentile(ages, 0.95), 3) if ages else None
+        return Rates(predictions, round(_rate([when for when, _ in reversed(recent)], now), 2), p95_ms)
+
     def status(self) -> LiveStatus:
         """Return how it is doing now."""
         import datetime as dt  # noqa: PLC0415 - what nobody asks for delays no first prediction
@@ -244,12 +264,16 @@ def summarise_window(values: Sequence[float]) -> StageWindow:
     from device_runtime.contract.live import StageWindow  # noqa: PLC0415 - see above
 
     ordered = sorted(values)
-    last = len(ordered) - 1
     return StageWindow(
         mean=round(sum(ordered) / len(ordered), 3),
-        p50=round(ordered[round(0.5 * last)], 3),
-        p95=round(ordered[round(0.95 * last)], 3),
+        p50=round(_percentile(ordered, 0.5), 3),
+        p95=round(_percentile(ordered, 0.95), 3),
     )
+
+
+def _percentile(ordered: Sequence[float], share: float) -> float:
+    """Return the nearest rank of one value or more."""
+    return ordered[round(share * (len(ordered) - 1))]
 
 
 def _history(seconds: Sequence[_Second], now: int) -> dict[str, tuple[float, ...]]:

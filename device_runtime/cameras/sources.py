@@ -12,7 +12,7 @@ from device_runtime.contract.events import Events, Notice, silent
 from device_runtime.errors import CameraError, UsageError
 from device_runtime.vision.raw import AnyFrame, restamp
 
-__all__ = ["SCHEMES", "CameraOptions", "Repeating", "Scheme", "open_camera", "public_name"]
+__all__ = ["SCHEMES", "CameraOptions", "Repeating", "Scheme", "is_camera", "open_camera", "public_name"]
 
 _NOTHING = CameraOptions()
 
@@ -95,23 +95,24 @@ class Scheme:
     """How sources of a scheme are opened.
 
     ``options`` are those that its text may have; ``asks`` those of them that a service's ``CameraOptions`` stand for.
-    ``url`` schemes take the whole source.
+    ``url`` schemes take the whole source. ``device``: it is a camera, which may be missing and come back.
     """
 
     open: Callable[[Asked, Events], Camera]
     options: tuple[str, ...] = ()
     asks: tuple[str, ...] = ()
     url: bool = False
+    device: bool = False
 
 
 _ALL = ("size", "fps", "format")
 
 SCHEMES: dict[str, Scheme] = {
-    "v4l2": Scheme(_v4l2, _ALL, _ALL),
-    "picamera2": Scheme(_picamera2, ("size", "fps"), ("size", "fps")),
-    "camera": Scheme(_camera, _ALL, _ALL),
-    "rtsp": Scheme(_rtsp, url=True),
-    "rtsps": Scheme(_rtsp, url=True),
+    "v4l2": Scheme(_v4l2, _ALL, _ALL, device=True),
+    "picamera2": Scheme(_picamera2, ("size", "fps"), ("size", "fps"), device=True),
+    "camera": Scheme(_camera, _ALL, _ALL, device=True),
+    "rtsp": Scheme(_rtsp, url=True, device=True),
+    "rtsps": Scheme(_rtsp, url=True, device=True),
     "file": Scheme(_file, ("live", "fps")),
     "dir": Scheme(_dir),
     "synthetic": Scheme(_synthetic, ("size", "fps", "live"), ("size",)),
@@ -148,6 +149,12 @@ def open_camera(source: str, options: CameraOptions = _NOTHING, events: Events =
     if ignored:
         events(Notice(f"{public_name(source)}: {' and '.join(ignored)} cannot be asked of this source"))
     return scheme.open(asked, events)
+
+
+def is_camera(source: str) -> bool:
+    """Tell whether a source is a camera: one that may be missing now and there later, unlike a file."""
+    scheme = SCHEMES.get(source.partition(":")[0])
+    return scheme is not None and scheme.device
 
 
 def public_name(source: str) -> str:

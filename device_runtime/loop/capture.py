@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from device_runtime.cameras.awaited import Awaited
 from device_runtime.cameras.interface import Camera
 from device_runtime.errors import CameraError, EdgeError
 from device_runtime.loop.handover import Handover
@@ -18,6 +19,12 @@ from device_runtime.vision.staging import Item, Stage
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 """Between attempts to open a camera again: each pause is twice the one before, up to the longest."""
+
+OPEN_S = 60.0
+"""Opening or closing a camera that takes this long hangs: what is slow has deadlines of its own, of 20 s together."""
+
+_MOST_LEFT = 4
+"""So many threads that hang in a driver are left behind; more of them would not mend it, and each keeps memory."""
 
 _CLOSE_S = 2.0
 
@@ -44,16 +51,28 @@ class Capture:
         self._setup = setup
         self._status = status
         self._stopped = threading.Event()
-        self._reader = _Reader(self, camera)
+        self._left: list[_Reader] = []
+        self._reader = _Reader(self, None if isinstance(camera, Awaited) else camera)
 
     def start(self) -> None:
         """Begin to read."""
         self._reader.start()
 
-    def hung_s(self) -> float:
-        """Return for how long the camera has been keeping us waiting for a frame."""
-        since = self._reader.waiting_since
-        return 0.0 if since is None else time.monotonic() - since
+    def hung(self, stall_s: float) -> str | None:
+        """Return what the camera has been keeping us waiting with for too long: no frame for ``stall_s``, say."""
+        doing, since = self._reader.doing
+        waited_s = time.monotonic() - since
+        if doing == _READ and waited_s > stall_s:
+            return f"{self.name}: no frame for {stall_s:g} s"
+        opening_s = max(stall_s, OPEN_S)
+        if doing == _OPEN and waited_s > opening_s:
+            return f"{self.name}: cannot be opened within {opening_s:g} s"
+        return None
+
+    def waits(self) -> bool:
+        """Tell whether it waits for a frame, or for a camera to come back, and is able to go on."""
+        self._left = [reader for reader in self._left if reader.is_alive()]
+        return self._reader.is_alive() and self._reader.doing[0] != _BUSY and len(self._left) <= _MOST_LEFT
 
     def replace(self, reason: str) -> bool:
         """Give up a camera that hangs, and open it again; False where that is not possible.
@@ -63,6 +82,7 @@ class Capture:
         if self._setup.reopen is None or not self.live:
             return False
         self._reader.abandoned.set()
+        self._left.append(self._reader)
         self._reader = _Reader(self, None, reason)
         self._reader.start()
         return True
@@ -113,27 +133,53 @@ class Capture:
         return None
 
     def _open_again(self, reader: _Reader, reason: str) -> bool:
-        """Open the camera again, however often it takes; False when nobody wants it any more."""
+        """Open the camera again, however often it takes; False when nobody wants it any more.
+
+        Without a ``reason`` it was never open: then it is opened at once, and what can never be is raised.
+        """
+        lost, never = bool(reason), not reason
+        if lost:
+            self._lose(reason, "opening it again")
         reader.close_camera()
-        self._status.telemetry.camera_lost(reason)
-        self._status.warn(f"{reason}; opening it again")
         pause_s = self._setup.first_pause_s
-        while self._setup.reopen is not None and not self._stopped.wait(pause_s) and not reader.abandoned.is_set():
+        while self._setup.reopen is not None and self._wait(reader, pause_s if lost else 0.0):
             try:
-                camera = self._setup.reopen()
+                with reader.at(_OPEN):
+                    reader.camera = self._setup.reopen()
             except EdgeError as error:
-                self._status.telemetry.camera_lost(str(error))
+                if never and not isinstance(error, CameraError):
+                    raise
+                if lost:
+                    self._status.telemetry.camera_lost(str(error))
+                    pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                else:
+                    self._lose(str(error), "waiting for it")
+                lost = True
             else:
-                reader.camera = camera
-                self._status.telemetry.camera_back()
-                self._status.tell(f"{self.name} gives frames again")
-                return True
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                return not reader.abandoned.is_set() and self._found(never=never, lost=lost)
         return False
+
+    def _wait(self, reader: _Reader, pause_s: float) -> bool:
+        with reader.at(_PAUSE):
+            return not self._stopped.wait(pause_s) and not reader.abandoned.is_set()
+
+    def _lose(self, reason: str, what_now: str) -> None:
+        self._status.telemetry.camera_lost(reason)
+        self._status.warn(f"{reason}; {what_now}")
+
+    def _found(self, *, never: bool, lost: bool) -> bool:
+        if lost:
+            self._status.telemetry.camera_back()
+            self._status.tell(f"{self.name} is there now" if never else f"{self.name} gives frames again")
+        return True
+
+
+_READ, _OPEN, _PAUSE, _BUSY = "read", "open", "pause", "busy"
+_AT_WORK = (_BUSY, 0.0)
 
 
 class _Reader(threading.Thread):
-    """One thread that reads a camera. ``waiting_since`` is when it last began to wait for a frame."""
+    """One thread that reads a camera. ``doing`` is what it is at, and since when by the monotonic clock."""
 
     def __init__(self, capture: Capture, camera: Camera | None, reason: str = "") -> None:
         super().__init__(name="capture", daemon=True)
@@ -141,22 +187,31 @@ class _Reader(threading.Thread):
         self.camera = camera
         self.reason = reason
         self.abandoned = threading.Event()
-        self.waiting_since: float | None = None
+        self.doing: tuple[str, float] = _AT_WORK
 
     def run(self) -> None:
         self._capture.run_reader(self)
 
     def read(self) -> AnyFrame | None:
         """Read a frame, and let it be known how long that takes."""
-        self.waiting_since = time.monotonic()
+        self.doing = (_READ, time.monotonic())
         try:
             return None if self.camera is None else self.camera.read()
         finally:
-            self.waiting_since = None
+            self.doing = _AT_WORK
+
+    @contextlib.contextmanager
+    def at(self, what: str) -> Iterator[None]:
+        """Let it be known what is done, and for how long."""
+        self.doing = (what, time.monotonic())
+        try:
+            yield
+        finally:
+            self.doing = _AT_WORK
 
     def close_camera(self) -> None:
         """Let go of the camera, whatever state it is in."""
         if self.camera is not None:
-            with contextlib.suppress(Exception):
+            with self.at(_OPEN), contextlib.suppress(Exception):
                 self.camera.close()
         self.camera = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -51,10 +52,10 @@ class Delivery(threading.Thread):
         self._changed = threading.Condition()
         self._results: dict[int, Result | None] = {}
         self._next = 0
-        self._closed = False
+        self._closed = self._waits = False
         self._frame: AnyFrame | None = None
         self.failure: BaseException | None = None
-        self.delivered = 0
+        self.delivered = self.settled = 0
         self.last: Prediction | None = None
         status.telemetry.watch_sinks(self.status)
 
@@ -77,7 +78,9 @@ class Delivery(threading.Thread):
         try:
             while (found := self._following()) is not None:
                 for result in found:
-                    self._deliver(result)
+                    if result is not None:
+                        self._deliver(result)
+                    self.settled += 1
             if self._refine is not None and self._frame is not None and (final := self._refine.finish()) is not None:
                 self._hand_out((self._frame, final))
         except BaseException as error:  # noqa: BLE001 - it is raised when the run ends
@@ -115,24 +118,37 @@ class Delivery(threading.Thread):
         return {outlet.sink.name: outlet.status() for outlet in self._outlets}
 
     @property
+    def idle(self) -> bool:
+        """Whether everything that was handed over is delivered, as far as the sinks' queues."""
+        with self._changed:
+            return self._waits and not self._results
+
+    def hung_sink(self, stall_s: float) -> str | None:
+        """Return the name of a vital sink that has been at one prediction for longer than ``stall_s``."""
+        hung = (outlet.sink.name for outlet in self._outlets if outlet.sink.vital and outlet.busy_s() > stall_s)
+        return next(hung, None)
+
+    @property
     def dropped(self) -> int:
         """Predictions that sinks had no time for."""
         return sum(outlet.queue.dropped for outlet in self._outlets)
 
-    def _following(self) -> list[Result] | None:
+    def _following(self) -> list[Result | None] | None:
         """Wait for the results that are next; None after the end."""
         with self._changed:
+            self._waits = True
             self._changed.wait_for(lambda: self._next in self._results or self._closed)
+            self._waits = False
             if self.failure is not None:
                 return None
-            found = []
+            found: list[Result | None] = []
             while self._next in self._results:
                 found.append(self._results.pop(self._next))
                 self._next += 1
             self._changed.notify_all()
             if not found and self._closed:
                 return None
-            return [result for result in found if result is not None]
+            return found
 
     def _deliver(self, result: Result) -> None:
         frame, answer = result
@@ -160,6 +176,7 @@ class _Outlet:
         self._status = status
         self._fail = fail
         self._taken = self._failed = 0
+        self._since: float | None = None
         self._error: str | None = None
         self.queue: Handover[Delivered] = Handover(max(1, sink.depth), newest_wins=live or not sink.vital)
         self._thread: threading.Thread | None = None
@@ -173,6 +190,11 @@ class _Outlet:
             self._take(result)
         else:
             self.queue.put(result)
+
+    def busy_s(self) -> float:
+        """Return for how long the sink has been at one prediction."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
 
     def status(self) -> SinkStatus:
         """Return what the sink did so far."""
@@ -202,6 +224,7 @@ class _Outlet:
         self.queue.close()
 
     def _take(self, result: Delivered) -> None:
+        self._since = time.monotonic()
         try:
             self.sink.take(*result)
         except Exception as error:  # noqa: BLE001 - what a sink does wrong must not end an application on a roof
@@ -214,6 +237,7 @@ class _Outlet:
             if self._error is not None:
                 self._error = None
                 self._status.tell(f"{self.sink.name} works again")
+        self._since = None
 
     def _note(self, error: BaseException) -> None:
         self._failed += 1

@@ -23,7 +23,7 @@ class Handover(Generic[T]):
         self._changed = threading.Condition()
         self._closed = False
         self._failure: BaseException | None = None
-        self._taken = 0
+        self._taken = self._waiting = 0
         self.dropped = 0
         self.contended = 0
 
@@ -59,7 +59,12 @@ class Handover(Generic[T]):
     def take_numbered(self) -> tuple[int, T] | None:
         """Wait for an item, and return it with how many were taken before it; else as ``take``."""
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._closed)
+            if not self._items and not self._closed:
+                self._waiting += 1
+                try:
+                    self._changed.wait_for(lambda: self._items or self._closed)
+                finally:
+                    self._waiting -= 1
             if self._items:
                 item = self._items.popleft()
                 number = self._taken
@@ -69,6 +74,11 @@ class Handover(Generic[T]):
             if self._failure is not None:
                 raise self._failure
             return None
+
+    def idle(self, takers: int) -> bool:
+        """Tell whether nothing is here, and so many wait for something."""
+        with self._changed:
+            return not self._items and self._waiting == takers
 
     def close(self, failure: BaseException | None = None) -> None:
         """End it, from either side: ``put`` returns False, ``take`` gives what is left and then the end."""

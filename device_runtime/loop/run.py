@@ -19,6 +19,7 @@ from device_runtime.errors import CameraError, Interrupted
 from device_runtime.loop.capture import Capture, CaptureSetup
 from device_runtime.loop.delivery import Delivery, Refine
 from device_runtime.loop.handover import Handover
+from device_runtime.loop.progress import Keeper, Progress
 from device_runtime.loop.status import Status
 from device_runtime.loop.workers import Predict, Workers
 from device_runtime.sinks.interface import Sink
@@ -47,7 +48,8 @@ class LoopSetup:
     """What a run is given beside camera, model and sinks.
 
     ``another`` makes a further worker's model; up to ``workers`` run at the same time, and a further one starts when
-    frames wait for one. ``refine`` is called with each prediction in the order of the frames.
+    frames wait for one. ``refine`` is called with each prediction in the order of the frames. ``keeper`` hears whether
+    the loop gets on.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -57,6 +59,7 @@ class LoopSetup:
     capture: CaptureSetup = field(default_factory=CaptureSetup)
     telemetry: Telemetry | None = None
     events: Events = silent
+    keeper: Keeper | None = None
 
 
 @dataclass
@@ -99,6 +102,7 @@ def run_loop(camera: Camera, predict: Predict, sinks: Sequence[Sink], setup: Loo
     capture = Capture(camera, frames, setup.capture, status)
     delivery = Delivery(sinks, setup.refine, status, live=camera.live)
     workers = Workers(frames, delivery, status, live=camera.live, frame_limit=setup.limits.frames)
+    progress = Progress(capture, frames, workers, delivery, setup.limits.stall_s)
     summary = RunSummary()
     # OpenCV's own threads would only take the cores from the workers: measured, a picture's resizing gains nothing.
     had_threads = cv2.getNumThreads()
@@ -109,7 +113,7 @@ def run_loop(camera: Camera, predict: Predict, sinks: Sequence[Sink], setup: Loo
         capture.start()
         delivery.start()
         workers.start(predict)
-        _supervise(setup, capture, workers, delivery)
+        _supervise(setup, capture, workers, progress)
         failed = workers.failure is not None
     except (KeyboardInterrupt, Interrupted):
         summary.interrupted = True
@@ -117,6 +121,8 @@ def run_loop(camera: Camera, predict: Predict, sinks: Sequence[Sink], setup: Loo
     finally:
         summary.seconds = time.monotonic() - started
         hurry = summary.interrupted or failed
+        if setup.keeper is not None:
+            setup.keeper.stopping()
         if hurry:
             frames.clear()
         capture.stop()
@@ -135,17 +141,18 @@ def run_loop(camera: Camera, predict: Predict, sinks: Sequence[Sink], setup: Loo
     return summary
 
 
-def _supervise(setup: LoopSetup, capture: Capture, workers: Workers, delivery: Delivery) -> None:
+def _supervise(setup: LoopSetup, capture: Capture, workers: Workers, progress: Progress) -> None:
     """Wait until the run is over; bring a camera that hangs back to life, and start workers that are needed."""
     limits = setup.limits
     end = None if limits.duration_s is None else time.monotonic() + limits.duration_s
     look_s = min(_LOOK_S, max(_LEAST_LOOK_S, limits.stall_s / 4))
     while not workers.wait(look_s if end is None else max(0.0, min(look_s, end - time.monotonic()))):
-        if delivery.failure is not None or (end is not None and time.monotonic() >= end):
+        if progress.failed or (end is not None and time.monotonic() >= end):
             return
-        if capture.hung_s() > limits.stall_s:
-            reason = f"{capture.name}: no frame for {limits.stall_s:g} s"
-            if not capture.replace(reason):
-                raise CameraError(reason, hint="is it still plugged in? see: dmesg | tail")
+        reason = capture.hung(limits.stall_s)
+        if reason is not None and not capture.replace(reason):
+            raise CameraError(reason, hint="is it still plugged in? see: dmesg | tail")
         if setup.another is not None:
             workers.grow(setup.another, setup.workers)
+        if setup.keeper is not None:
+            setup.keeper.look(progress)
