@@ -12,10 +12,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from converters.cache import cache_folder
 from device_runtime.errors import UnfitError
 from device_runtime.files import making_folder
 from tests.board.debian import unpack_package
-from tests.board.running import cache_folder, done, say
+from tests.board.running import done, locked, say
 
 # Bookworm's 7.2 crashes in LiteRT's invoke; 10.0 does not.
 _SUITE, _PACKAGE, _PROGRAM = "trixie", "qemu-user", "usr/bin/qemu-aarch64"
@@ -90,15 +91,3 @@ def _register(program: Path) -> None:
 def _unregister() -> None:
     with contextlib.suppress(FileNotFoundError):
         (_REGISTRY / _NAME).write_text("-1")
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file, waiting for another process that makes the same."""
-    with path.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"waiting for another process: {path}")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

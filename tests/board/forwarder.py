@@ -111,7 +111,7 @@ class Line:
         self.left_bytes: float = float("inf")
         self.resets = False
         self.is_cut = False
-        self._under_way: list[tuple[float, int, bytes, Direction]] = []
+        self._under_way: list[tuple[float, int, bytes, int]] = []
         self._number = 0
 
     def command(self, told: dict[str, object]) -> dict[str, object]:
@@ -127,19 +127,40 @@ class Line:
     def take(self, came_from: int, packet: bytes) -> None:
         """Take a packet that one end sent."""
         direction = self.directions[came_from]
-        segment = segment_of(packet)
-        if not self.is_cut and segment and direction.name == "to_board":
-            self.left_bytes -= segment.payload_bytes
-            self.is_cut = self.left_bytes < 0
         if self.is_cut:
-            direction.counts["cut"] += 1
-            if self.resets and segment and not segment.flags & _RST:
-                self._reset(came_from, direction, segment)
+            self._refuse(came_from, packet)
             return
         arrival_s = direction.arrival_s(packet, time.monotonic())
         if arrival_s is not None:
             self._number += 1
-            heapq.heappush(self._under_way, (arrival_s, self._number, packet, direction))
+            heapq.heappush(self._under_way, (arrival_s, self._number, packet, came_from))
+
+    def deliver(self) -> float | None:
+        """Hand over what has arrived, and return the time until the next one does, in seconds."""
+        while self._under_way:
+            wait_s = self._under_way[0][0] - time.monotonic()
+            if wait_s > 0:
+                return wait_s
+            _, _, packet, came_from = heapq.heappop(self._under_way)
+            direction = self.directions[came_from]
+            direction.waiting_bytes -= len(packet)
+            segment = segment_of(packet)
+            payload_bytes = segment.payload_bytes if segment else 0
+            if direction.name == "to_board":
+                self.is_cut = self.is_cut or payload_bytes > self.left_bytes
+                self.left_bytes -= payload_bytes
+            if self.is_cut:
+                self._refuse(came_from, packet)
+                continue
+            direction.counts.update(packets=1, bytes=len(packet), payload_bytes=payload_bytes)
+            _hand_over(direction.arrives_at, packet)
+        return None
+
+    def _refuse(self, came_from: int, packet: bytes) -> None:
+        direction, segment = self.directions[came_from], segment_of(packet)
+        direction.counts["cut"] += 1
+        if self.resets and segment and not segment.flags & _RST:
+            self._reset(came_from, direction, segment)
 
     def _reset(self, came_from: int, direction: Direction, segment: Segment) -> None:
         """End the connection at both ends: each takes a reset with the number that it expects next.
@@ -150,24 +171,6 @@ class Line:
         _hand_over(came_from, back)
         forth = reset(segment.source, segment.destination, segment.ports, segment.sequence)
         _hand_over(direction.arrives_at, forth)
-
-    def deliver(self) -> float | None:
-        """Hand over what has arrived, and return the time until the next one does, in seconds."""
-        while self._under_way:
-            wait_s = self._under_way[0][0] - time.monotonic()
-            if wait_s > 0:
-                return wait_s
-            _, _, packet, direction = heapq.heappop(self._under_way)
-            direction.waiting_bytes -= len(packet)
-            if self.is_cut:
-                direction.counts["cut"] += 1
-                continue
-            direction.counts["packets"] += 1
-            direction.counts["bytes"] += len(packet)
-            segment = segment_of(packet)
-            direction.counts["payload_bytes"] += segment.payload_bytes if segment else 0
-            _hand_over(direction.arrives_at, packet)
-        return None
 
 
 def _hand_over(device: int, packet: bytes) -> None:

@@ -83,14 +83,15 @@ class Board:
         done(["mkfs.ext4", "-q", "-F", "-E", "root_owner=0:0", self.place.disk])
         mount_disk(self.place)
 
-    def power_on(self) -> None:
-        """Start it, and wait until its sshd lets in."""
+    def power_on(self, *, wait: bool = True) -> None:
+        """Start it, and wait until its sshd lets in, unless that is left to the caller: ``wait_up``."""
         assert not self.is_running, "it is on already"
         mount_disk(self.place)
         self._unplugged.clear()
         self._keeper = threading.Thread(target=self._keep, name="board", daemon=True)
         self._keeper.start()
-        self.wait_up()
+        if wait:
+            self.wait_up()
 
     boot_again = power_on
 
@@ -223,10 +224,16 @@ class Board:
         words += ["--console=pipe", "--link-journal=no", "--kill-signal=SIGKILL"]
         return [*words, f"--setenv=QEMU_CPU={CPU}", "--boot"]
 
-    def _lets_in(self) -> bool:
+    def answers(self) -> bool:
+        """Tell whether something listens on its port for SSH."""
         try:
             socket.create_connection((self.place.address, 22), 1).close()
         except OSError:
+            return False
+        return True
+
+    def _lets_in(self) -> bool:
+        if not self.answers():
             return False
         # As pi: others than root are let in only when systemd is far enough (pam_nologin).
         return self._command("pi", ["true"]).returncode == 0

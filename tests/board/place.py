@@ -31,6 +31,11 @@ class Place:
         return f"edgekit-board-{self.number}"
 
     @property
+    def wire(self) -> str:
+        """This machine's network device to it."""
+        return f"ekb{self.number}"
+
+    @property
     def host_address(self) -> str:
         """This machine's end of the wire."""
         return f"10.77.{self.number}.1"
@@ -56,6 +61,12 @@ class Place:
         return self.folder / "data.img"
 
 
+def check_root() -> None:
+    """Raise UnfitError when this is not root."""
+    if os.geteuid() != 0:
+        raise UnfitError("the virtual board needs root, for mounts and a network of its own", hint="run it with sudo")
+
+
 @contextlib.contextmanager
 def taken_place() -> Iterator[Place]:
     """Take a free place and lay a wire into it; at the end nothing is left of it.
@@ -63,8 +74,7 @@ def taken_place() -> Iterator[Place]:
     Raises:
         UnfitError: all are taken, or this is not root.
     """
-    if os.geteuid() != 0:
-        raise UnfitError("the virtual board needs root, for mounts and a network of its own", hint="run it with sudo")
+    check_root()
     _PLACES.mkdir(mode=0o700, exist_ok=True)
     if _PLACES.stat().st_uid != 0 or _PLACES.is_symlink():
         raise UnfitError(f"{_PLACES}: expected a folder of root", hint=f"rm -r {_PLACES}")
@@ -122,7 +132,7 @@ def unmount_disk(place: Place) -> None:
 
 
 def _lay_wire(place: Place) -> None:
-    inside, outside = "host0", f"ekb{place.number}"
+    inside, outside = "host0", place.wire
     done(["ip", "netns", "add", place.namespace])
     done(["ip", "link", "add", outside, "type", "veth", "peer", "name", inside, "netns", place.namespace])
     done(["ip", "address", "add", f"{place.host_address}/30", "dev", outside])
@@ -139,8 +149,10 @@ def _clear(place: Place) -> None:
         while path.is_mount():
             if subprocess.run(["umount", path], capture_output=True, check=False).returncode:
                 done(["umount", "--lazy", path])
+    if Path("/sys/class/net", place.wire).exists():
+        # It would go with the namespace that its other end is in, but some time later.
+        done(["ip", "link", "delete", place.wire])
     if Path("/run/netns", place.namespace).exists():
-        # The wire goes with the namespace that its other end is in.
         done(["ip", "netns", "delete", place.namespace])
     if place.folder.exists():
         shutil.rmtree(place.folder)

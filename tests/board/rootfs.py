@@ -6,12 +6,13 @@ import hashlib
 import time
 from pathlib import Path
 
+from converters.cache import cache_folder
 from device_runtime.errors import UnfitError
 from device_runtime.files import making_folder, replacing
 from tests.board import guest_files
 from tests.board.debian import mirrors
-from tests.board.emulator import CPU, arm64_programs, locked
-from tests.board.running import cache_folder, check_programs, done, find, say
+from tests.board.emulator import CPU, arm64_programs
+from tests.board.running import check_programs, done, find, locked, say
 
 PYTHONS = {"bookworm": ((3, 11), 36), "trixie": ((3, 13), 41)}
 """Debian's suites with their Python and the minor number of their glibc 2."""

@@ -1,13 +1,15 @@
-"""Programs that have to succeed, and where what they make is kept."""
+"""Programs that have to succeed, one process at a time where two would make the same."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from device_runtime.errors import UnfitError
@@ -24,12 +26,6 @@ PACKAGES = {
     "systemd-nspawn": "systemd-container",
 }
 """The programs that a board is made of, and Debian's packages that have them."""
-
-
-def cache_folder() -> Path:
-    """Return where emulators, root filesystems and wheels are kept: a folder of the user's cache."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache).absolute() / "edgekit"
 
 
 def check_programs() -> None:
@@ -98,3 +94,15 @@ def plain_environment() -> dict[str, str]:
 def say(text: str) -> None:
     """Tell how far it is, on stderr: making a root filesystem takes minutes."""
     print(f"· {text}", file=sys.stderr, flush=True)  # noqa: T201 - these are scripts
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file, waiting for another process that makes the same."""
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another process: {path}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
