@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.cache import cache_folder
+
 _LOCKS = Path(__file__).parent
 _DIGITS = 12
 
@@ -76,5 +78,4 @@ def environments_folder() -> Path:
     told = os.environ.get("EDGEKIT_ENVIRONMENTS")
     if told:
         return Path(told).absolute()
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache).absolute() / "edgekit" / "environments"
+    return cache_folder() / "environments"

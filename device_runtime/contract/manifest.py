@@ -14,6 +14,8 @@ ANY = "any"
 _ROOM_BYTES = 1 << 20
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}(\.[A-Za-z_][A-Za-z0-9_]{0,63}){0,7}")
+_SYSTEM_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{1,63}")  # Debian Policy 5.6.1
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
 
 # OCI image-spec 1.1: an artifact is an image manifest with an artifactType.
@@ -76,10 +78,26 @@ class BlobRef:
 
 
 @dataclass(frozen=True)
+class SystemPackage:
+    """What a board must have already: a ``module`` to import, and the ``package`` of its system that brings it."""
+
+    module: str
+    package: str
+
+    def __post_init__(self) -> None:
+        if not _MODULE.fullmatch(self.module):
+            raise ValueError(f"module: expected the name of a module, got {self.module!r}")
+        if not _SYSTEM_PACKAGE.fullmatch(self.package):
+            raise ValueError(f"package: expected the name of a Debian package, got {self.package!r}")
+
+
+@dataclass(frozen=True)
 class Compat:
     """What a board must be. ``any`` fits all; ``bytes_needed`` is the free space that a first installation takes.
 
-    ``sequence`` grows with each bundle of a product, so that a board can refuse to go back unasked.
+    ``memory_bytes`` is what the application takes when it runs (0: not known). ``system_packages`` are not in the
+    bundle, and the application cannot run without them. ``sequence`` grows with each bundle of a product, so that a
+    board can refuse to go back unasked.
     """
 
     machine: str = ANY
@@ -88,6 +106,8 @@ class Compat:
     bytes_needed: int = 0
     installer: int = 1
     sequence: int = 0
+    memory_bytes: int = 0
+    system_packages: tuple[SystemPackage, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ class PackageFacts:
 class BundleFacts:
     """A bundle: the file, its size in bytes, its name and version, and what it has for each platform.
 
-    ``signed`` tells that it has a signature, not that it is a good one.
+    ``signed`` tells that it has a signature, not that it is a good one; ``signer`` is who signed it, where that was
+    checked.
     """
 
     path: str
@@ -36,6 +37,7 @@ class BundleFacts:
     version: str
     packages: tuple[PackageFacts, ...]
     signed: bool = False
+    signer: str = ""
 
 
 def describe_bundle(path: Path) -> BundleFacts:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from device_runtime.files import refused
 from device_runtime.vision.picture import list_pictures
 from edgekit.boards.catalog import find_boards
 from edgekit.bundling.build import BundleRequest
+from edgekit.bundling.packages import Sources
 from edgekit.project.config import Project
 from edgekit.project.locate import LocatedModel
 
@@ -26,6 +29,9 @@ class Wanted:
     name: str | None = None
     version: str | None = None
     golden: Path | None = None
+    sign: Path | None = None
+    sequence: int | None = None
+    wheels: tuple[Path, ...] = ()
 
 
 def bundle_request(wanted: Wanted, located: LocatedModel) -> BundleRequest:
@@ -53,13 +59,16 @@ def bundle_request(wanted: Wanted, located: LocatedModel) -> BundleRequest:
         find_boards(wanted.boards or ("local",)),
         located.service,
         list_pictures(wanted.golden) if wanted.golden else [],
+        Sources(wheels=wanted.wheels),
+        wanted.sign,
+        _sequence(wanted, wanted.sign),
     )
 
 
 def _of_project(wanted: Wanted, located: LocatedModel, project: Project) -> BundleRequest:
     file = project.file
     pictures = wanted.golden or project.calibration
-    output = wanted.output
+    output, sign = wanted.output, wanted.sign or project.signing_key
     if output is None:
         output = project.bundle
         _make_folder(output.parent)
@@ -72,7 +81,21 @@ def _of_project(wanted: Wanted, located: LocatedModel, project: Project) -> Bund
         find_boards(wanted.boards or file.bundle.boards),
         file.service,
         list_pictures(pictures) if pictures and (wanted.golden or pictures.is_dir()) else [],
+        Sources(wheels=wanted.wheels or project.wheels),
+        sign,
+        _sequence(wanted, sign),
     )
+
+
+def _sequence(wanted: Wanted, sign: Path | None) -> int:
+    """Return what the user says, or for a bundle that is signed the time in seconds: later ones have higher numbers.
+
+    ``SOURCE_DATE_EPOCH`` stands for the time where it is set (reproducible-builds.org).
+    """
+    if wanted.sequence is not None or sign is None:
+        return wanted.sequence or 0
+    told = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return int(told) if told.isdecimal() else int(time.time())
 
 
 def _make_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from converters.tflite_reader import parse_tflite
@@ -15,30 +16,38 @@ from device_runtime.errors import BadFileError
 from device_runtime.files import refused
 from device_runtime.install.fsops import FileSystem
 from device_runtime.install.layout import Bundle, Package, open_bundle
+from device_runtime.install.signature import verify_signature
 from device_runtime.install.unpack import unpack_wheel
 from edgekit.bundling.describe import BundleFacts, describe_bundle
 
 
-def verify_bundle(path: Path, events: Events) -> BundleFacts:
+def verify_bundle(path: Path, events: Events, signers: Path | None = None) -> BundleFacts:
     """Read a bundle from the first byte to the last.
 
     Checked are the tar's frame, the index and its checksum, size and digest of every manifest and blob, that no blob is
     missing and none is there unnamed, and that spec, service, model, goldens and wheels are what they are said to be.
 
+    Args:
+        path: the bundle.
+        events: hears how far it is.
+        signers: the file of those who may sign; the bundle has to be signed by one of them.
+
     Raises:
+        SignatureError: it is not signed by one of ``signers``.
         BadFileError: something is not what it should be; the message names it.
         UnfitError: it needs a newer edgekit.
         EdgeError: it cannot be read.
     """
     events(Step(f"read {path}"))
     with open_bundle(path) as bundle, tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+        signer = verify_signature(bundle.index_content, signers, str(path)) if signers is not None else ""
         try:
             for number, package in enumerate(bundle.packages):
                 _verify_package(bundle, package, str(path), Path(folder), events)
                 events(Progress(number + 1, len(bundle.packages), "platforms"))
         except OSError as error:
             raise refused(error, Path(error.filename or path), "read") from error
-    return describe_bundle(path)
+    return replace(describe_bundle(path), signer=signer)
 
 
 def _verify_package(bundle: Bundle, package: Package, where: str, folder: Path, events: Events) -> None:

@@ -69,10 +69,12 @@ class PrepTable:
 
 @dataclass(frozen=True)
 class BundleTable:
-    """``[bundle]``: the file to write, and the boards that it is for."""
+    """``[bundle]``: the file to write, the boards that it is for, wheels to add, and the key to sign with."""
 
     output: str | None = None
     boards: tuple[str, ...] = ("local",)
+    wheels: tuple[str, ...] = ()
+    sign: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,16 @@ class Project:
         """The bundle to write and to deploy."""
         named = self.file.project
         return self.folder / (self.file.bundle.output or f"out/{named.name}-{named.version}.edgekit")
+
+    @property
+    def wheels(self) -> tuple[Path, ...]:
+        """The wheels that bundles get beside the usual ones."""
+        return tuple(self.folder / wheel for wheel in self.file.bundle.wheels)
+
+    @property
+    def signing_key(self) -> Path | None:
+        """The key that bundles are signed with; ``~`` is the user's home."""
+        return self.folder / Path(self.file.bundle.sign).expanduser() if self.file.bundle.sign else None
 
     def source_of_frames(self, spec: str) -> str:
         """Return a frame source with its path relative to the file made absolute (``file:clip.mp4``)."""
