@@ -9,7 +9,7 @@ PEERS := .venv-peers
 PIP := $(if $(shell command -v uv),uv pip install --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check)
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test test-soak test-backends test-board bench-loop bench-peers bench-arm64 check lint types imports format lock clean
+.PHONY: help demo test test-soak test-backends test-board test-faults bench-loop bench-peers bench-arm64 check lint types imports format lock clean
 
 help:
 	@echo "make demo      run the main job end to end on this machine (under 3 minutes after the first set-up)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-soak      run an application under overload for ten minutes: nothing may grow"
 	@echo "make test-backends  convert ONNX and PyTorch models, in environments that are made for it (2.5 GB, network)"
 	@echo "make test-board     deploy to a virtual arm64 board (root, network once; see docs/explain/virtual-board.md)"
+	@echo "make test-faults    every cut, thousands of random faults (half an hour; power cuts and full disks need root)"
 	@echo "make bench-loop     the camera loop beside naive loops and what of its peers is installed (about 10 minutes)"
 	@echo "make bench-peers    install its peers in .venv-peers (1.5 GB, network)"
 	@echo "make bench-arm64    count the loop's instructions on an emulated arm64 machine (mmdebstrap, qemu-system-arm)"
@@ -46,6 +47,9 @@ test-backends: $(INSTALLED)
 
 test-board: $(INSTALLED)
 	$(BIN)/python -m pytest -m board
+
+test-faults: $(INSTALLED)
+	$(BIN)/python -m pytest -m faults
 
 bench-loop: $(INSTALLED)
 	$(BIN)/python benchmarks/loop.py
