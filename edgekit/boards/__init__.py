@@ -1,1 +1,1 @@
-"""Boards: what kinds there are (catalog), where one is (target), and how to reach its installer (link)."""
+"""Boards: kinds (catalog), where one is (target), how to get there (way, ssh), and the conversation with it (link)."""

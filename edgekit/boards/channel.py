@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import select
 import subprocess
 import threading
 import time
@@ -84,9 +85,12 @@ class Channel:
                 f"this machine has no {words[0]}",
                 hint="sudo apt-get install openssh-client" if words[0] == "ssh" else "",
             ) from error
+        self._input: int = self._process.stdin.fileno()  # type: ignore[union-attr] # it is a pipe
+        os.set_blocking(self._input, False)
         self._lines: queue.Queue[bytes | None] = queue.Queue(_MAX_LINES)
         self._said = b""
         self._ended = False
+        self._spoke = threading.Event()
         self._readers = [
             threading.Thread(target=self._read_lines, args=(self._process.stdout,), daemon=True),
             threading.Thread(target=self._read_complaints, args=(self._process.stderr,), daemon=True),
@@ -99,15 +103,20 @@ class Channel:
         """The end of what the process wrote to its standard error output."""
         return self._said.decode("utf-8", "replace")
 
-    def write(self, content: bytes) -> bool:
-        """Write all of some bytes; return whether the process still listened."""
-        rest = memoryview(content)
+    def write(self, content: bytes | memoryview, timeout_s: float) -> int | None:
+        """Write a part of some bytes within a time; return how many, or None when the process hung up."""
         try:
-            while rest:
-                rest = rest[os.write(self._process.stdin.fileno(), rest) :]  # type: ignore[union-attr] # it is a pipe
-        except (BrokenPipeError, ValueError):  # ValueError: it was stopped, and its pipes are closed
-            return False
-        return True
+            if not select.select([], [self._input], [], timeout_s)[1]:
+                return 0
+            return os.write(self._input, content)
+        except BlockingIOError:
+            return 0
+        except BrokenPipeError:
+            return None
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return whether anything came, or the end of it, within some time."""
+        return self._spoke.wait(timeout_s)
 
     def waiting(self) -> bool:
         """Return whether a line can be read at once."""
@@ -152,6 +161,7 @@ class Channel:
         with stream:
             pending = b""
             while piece := os.read(stream.fileno(), 65536):
+                self._spoke.set()
                 *lines, pending = (pending + piece).split(b"\n")
                 for line in lines:
                     self._lines.put(line)
@@ -160,6 +170,7 @@ class Channel:
                     break
             if pending:
                 self._lines.put(pending)
+        self._spoke.set()
         self._lines.put(None)
 
     def _read_complaints(self, stream: IO[bytes]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +26,8 @@ class LocalTarget:
         return self.name
 
 
-def find_target(text: str | None, project: Project | None) -> LocalTarget:
-    """Return the folder that a word means; without a word, the project's only one.
+def find_place(text: str | None, project: Project | None) -> LocalTarget | SshTarget:
+    """Return the folder or the board that a word means; without a word, the project's only one.
 
     Args:
         text: what the user wrote. A relative folder is relative to the current one.
@@ -36,19 +37,32 @@ def find_target(text: str | None, project: Project | None) -> LocalTarget:
         UsageError: there is no such target, or none was named and the project has not exactly one.
     """
     named = _look_up(text, project)
-    return LocalTarget(_folder(named.text, named.base, named.where), named.name)
-
-
-def find_place(text: str | None, project: Project | None) -> LocalTarget | SshTarget:
-    """Return the folder, or the board over SSH, that a word means; see ``find_target``."""
-    named = _look_up(text, project)
     if is_ssh(named.text):
         return parse_ssh(named.text, named.name, named.where)
-    if not named.text.startswith("local:"):
+    scheme, _, rest = named.text.partition(":")
+    if scheme != "local" or not rest:
         raise UsageError(
             f"{named.where}: expected {_PLACES}, got {named.text!r}", hint="for example: ssh://pi@board.local"
         )
-    return LocalTarget(_folder(named.text, named.base, named.where), named.name)
+    return LocalTarget(named.base / Path(rest).expanduser(), named.name)
+
+
+def find_places(
+    words: Sequence[str], project: Project | None, *, everything: bool = False
+) -> tuple[LocalTarget | SshTarget, ...]:
+    """Return what some words mean, each once; with ``everything``, all targets of the project.
+
+    Raises:
+        UsageError: as ``find_place``; or the project has no targets.
+    """
+    if everything:
+        words = list(project.file.targets) if project else []
+        if not words:
+            raise UsageError(
+                "--all: there are no [targets]", hint='add them to edgekit.toml: line = "ssh://pi@board.local"'
+            )
+    found = [find_place(word, project) for word in dict.fromkeys(words)] or [find_place(None, project)]
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -73,10 +87,3 @@ def _look_up(text: str | None, project: Project | None) -> _Named:
     if ":" not in text and "@" not in text and targets:
         raise UsageError(f'no target "{text}"', hint=suggestion(text, targets))
     return _Named(text, text, Path.cwd(), "target")
-
-
-def _folder(text: str, base: Path, where: str) -> Path:
-    scheme, separator, rest = text.partition(":")
-    if scheme != "local" or not separator or not rest:
-        raise UsageError(f"{where}: expected {_FORMS}, got {text!r}", hint="for example: edgekit deploy local:board")
-    return base / Path(rest).expanduser()

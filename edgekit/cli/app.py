@@ -30,11 +30,16 @@ COMMANDS = {
     "inspect": "Show what is in a model or a bundle.",
     "compare": "Put two models side by side.",
     "explain": "Tell what of a model runs where, and where its accuracy went.",
+    "boards": "List the kinds of boards that bundles can be made for.",
     "bundle": "Pack a model and all it needs into one file.",
-    "verify": "Check every byte of a bundle.",
-    "deploy": "Install a bundle on a board, or return to the old release.",
+    "verify": "Check every byte of a bundle, or of what is installed on a board.",
+    "deploy": "Install a bundle on boards, or leave them as they were.",
+    "status": "Tell what runs on a board, and how it is doing.",
+    "logs": "Print what a board's application wrote.",
     "releases": "List the releases on a board.",
     "rollback": "Return a board to its previous release.",
+    "trust": "Let a board take nothing but signed bundles.",
+    "remove": "Take everything of edgekit off a board.",
     "demo": "Run a model on a camera, a video or pictures, and draw what it finds.",
     "bench": "Measure latency, stage by stage.",
     "monitor": "Show how a running application is doing, live.",
@@ -116,7 +121,9 @@ def _run(arguments: list[str]) -> int:
         return _report(ReportedError("usage", error.format_message(), hint, 2), arguments)
     except click.ClickException as error:
         return _report(ReportedError("failed", error.format_message(), "", error.exit_code), arguments)
-    except (KeyboardInterrupt, click.Abort, Interrupted):
+    except Interrupted as error:
+        return _report(report_of(error), arguments)
+    except (KeyboardInterrupt, click.Abort):
         return _report(report_of(Interrupted("interrupted; nothing was left half-written")), arguments)
     except BrokenPipeError:
         return 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from device_runtime.contract.decode import dumps
-from device_runtime.contract.events import Event, Events, Notice, Progress, Step
+from device_runtime.contract.events import Event, Events, LogLine, Notice, Progress, Step
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -123,7 +123,7 @@ class _Log:
     def __call__(self, event: Event) -> None:
         if isinstance(event, Step):
             click.echo(f"· {event.title}", err=True)
-        elif isinstance(event, Notice):
+        elif not isinstance(event, Progress):
             _notice(event)
 
     def close(self) -> None:
@@ -136,6 +136,7 @@ class _Terminal:
     def __init__(self) -> None:
         self._live = False
         self._shown_at = 0.0
+        self._step_at = time.monotonic()
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Progress):
@@ -143,6 +144,7 @@ class _Terminal:
             return
         self._clear()
         if isinstance(event, Step):
+            self._step_at = time.monotonic()
             click.echo(click.style("· ", fg="cyan") + event.title, err=True)
         else:
             _notice(event)
@@ -156,8 +158,7 @@ class _Terminal:
         if now - self._shown_at < _REFRESH_S:
             return
         self._shown_at = now
-        of = f" of {event.total}" if event.total is not None else ""
-        click.echo(f"\r\x1b[2K  {event.done}{of} {event.unit}", nl=False, err=True)
+        click.echo(f"\r\x1b[2K  {_done(event, now - self._step_at)}", nl=False, err=True)
         self._live = True
 
     def _clear(self) -> None:
@@ -166,8 +167,19 @@ class _Terminal:
             self._live = False
 
 
-def _notice(event: Notice) -> None:
-    if event.severity == "warning":
+def _done(event: Progress, elapsed_s: float) -> str:
+    """Return how far a step is; of bytes also how fast they come."""
+    if event.unit == "bytes":
+        of = f" of {size(event.total)}" if event.total is not None else ""
+        return f"{size(event.done)}{of}, {size(int(event.done / max(elapsed_s, 0.1)))}/s"
+    of = f" of {event.total}" if event.total is not None else ""
+    return f"{event.done}{of} {event.unit}"
+
+
+def _notice(event: Notice | LogLine) -> None:
+    if isinstance(event, LogLine):
+        click.echo(f"  | {event.text}", err=True)
+    elif event.severity == "warning":
         warn(event.message)
     else:
         click.echo(f"  {event.message}", err=True)

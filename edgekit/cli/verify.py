@@ -1,4 +1,4 @@
-"""``edgekit verify``: every byte of a bundle."""
+"""``edgekit verify``: every byte of a bundle, or of what is installed on a board."""
 
 from __future__ import annotations
 
@@ -7,17 +7,33 @@ from pathlib import Path
 import click
 
 from edgekit.cli.output import answer, answer_json, progress, size
+from edgekit.cli.reaching import reach, scope_option
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@click.option("--target", metavar="TARGET", help="Check what is installed there instead.")
+@scope_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(bundle: Path, *, as_json: bool) -> None:
-    """Check every byte of BUNDLE: digests, sizes, names, and that what it holds can be understood.
+def command(bundle: Path | None, target: str | None, scope: str, *, as_json: bool) -> None:
+    """Check every byte of BUNDLE, or of what is installed on a board.
+
+    Of a bundle: digests, sizes, names, and that what it holds can be understood. On a board: every file of the current
+    and the previous release.
 
     \b
     edgekit verify out/belt-0.1.0.edgekit
+    edgekit verify --target ssh://pi@board.local
     """  # noqa: D301 - click wants the control character, which keeps lines as they are
+    if (bundle is None) == (target is None):
+        raise click.UsageError("expected BUNDLE or --target TARGET")
+    if bundle is not None:
+        _verify_bundle(bundle, as_json=as_json)
+    else:
+        _verify_board(target, scope, as_json=as_json)
+
+
+def _verify_bundle(bundle: Path, *, as_json: bool) -> None:
     from edgekit.bundling.verify import verify_bundle  # noqa: PLC0415 - the runtime below takes 0.2 s to import
 
     with progress() as events:
@@ -29,3 +45,18 @@ def command(bundle: Path, *, as_json: bool) -> None:
     answer(
         f"ok: {facts.path}: {facts.name} {facts.version}, {len(blobs)} blobs, {size(facts.size)}, every byte checked"
     )
+
+
+def _verify_board(target: str | None, scope: str, *, as_json: bool) -> None:
+    from device_runtime.contract.session import Command  # noqa: PLC0415 - only this verb's own work needs the rest
+    from edgekit.boards.target import find_place  # noqa: PLC0415
+    from edgekit.project.config import find_project  # noqa: PLC0415
+
+    place = find_place(target, find_project(Path.cwd()))
+    with progress() as events, reach(place, scope) as link:
+        result = link.result(Command("verify"), events)
+    if as_json:
+        answer_json({"ok": True, "target": str(place), "result": result})
+        return
+    kept = [f"{info.name} {info.version}" for info in (result.current, result.previous) if info]
+    answer(f"ok: {place}: {', '.join(kept) or 'nothing installed'}, every byte checked")

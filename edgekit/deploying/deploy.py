@@ -1,49 +1,120 @@
-"""Deploys a bundle: asks the board, plans, and lets its installer do the work."""
+"""Deploys a bundle: plans from what the board said, sends what it lacks, and lets its installer do the work."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from device_runtime.contract.events import Events, Notice, Step
-from device_runtime.contract.status import InstallResult
+from device_runtime.contract.events import Events, Notice, Progress, Step
+from device_runtime.contract.manifest import BlobRef
+from device_runtime.contract.oci import digest_of
+from device_runtime.contract.session import Apply, Blob, Index
+from device_runtime.contract.status import InstallResult, Outcome
+from device_runtime.install.layout import Bundle, open_bundle
+from edgekit.boards.health import Health, health_of
 from edgekit.boards.link import Link
-from edgekit.bundling.describe import describe_bundle
-from edgekit.deploying.plan import DeployPlan, plan_deploy
+from edgekit.bundling.describe import BundleFacts
+from edgekit.deploying.plan import Action, DeployPlan, Upload, Wishes, plan_deploy
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """What was planned, and what came of it; None when only a plan was wanted."""
+    """What was planned, and what came of it; ``result`` is None when only a plan was wanted.
+
+    ``health`` is how what ran before was doing when the board was asked; ``sent_bytes`` and ``exchanges`` are what
+    the connection carried.
+    """
 
     target: str
     bundle: str
     plan: DeployPlan
+    health: Health
     result: InstallResult | None = None
+    sent_bytes: int = 0
+    exchanges: int = 0
+    seconds: float = 0.0
 
 
-def plan_deployment(link: Link, target: str, bundle: Path, *, retry: bool = False) -> Deployment:
-    """Return what a deployment would do.
+def plan_deployment(link: Link, bundle: BundleFacts, wishes: Wishes) -> Deployment:
+    """Return what a deployment would do; nothing is sent for it.
 
     Raises:
-        BadFileError: the bundle is damaged.
-        UnfitError: it does not fit the board.
-        EdgeError: the board's installer cannot work.
+        EdgeError: what ``plan_deploy`` refuses.
     """
-    facts = describe_bundle(bundle)
-    return Deployment(target, str(bundle), plan_deploy(link.status(), facts, retry=retry))
+    plan = plan_deploy(link.status, bundle, wishes, installer=_installer(link))
+    return Deployment(
+        link.name, bundle.path, plan, health_of(link.status), sent_bytes=link.sent_bytes, exchanges=link.exchanges
+    )
 
 
-def deploy(link: Link, target: str, bundle: Path, events: Events, *, retry: bool = False) -> Deployment:
-    """Deploy a bundle. The installer judges for itself; the plan is for people.
+def deploy(link: Link, bundle: BundleFacts, wishes: Wishes, events: Events) -> Deployment:
+    """Deploy a bundle over an open link.
 
     Raises:
         InstallError: the release failed, or failed before; what ran before still runs.
-        EdgeError: as ``plan_deployment``.
+        BadFileError: the bundle is damaged.
+        UnreachableError: the connection was lost.
+        EdgeError: what ``plan_deploy`` refuses before anything is sent, or the board's installer said.
     """
-    events(Step(f"ask {target}"))
-    planned = plan_deployment(link, target, bundle, retry=retry)
-    for warning in planned.plan.warnings:
-        events(Notice(warning, "warning"))
-    result = link.apply(bundle, events, retry=retry)
-    return Deployment(target, str(bundle), planned.plan, result)
+    began = time.monotonic()
+    planned = plan_deployment(link, bundle, wishes)
+    plan = planned.plan
+    if plan.action is Action.NOTHING:
+        result = InstallResult(Outcome.UNCHANGED, link.status.current, link.status.previous)
+    else:
+        if plan.installer_bytes:
+            events(Step("send the installer"))
+            link.renew_installer()
+            # It may know more of the board than the one before.
+            plan = plan_deployment(link, bundle, wishes).plan
+        for warning in plan.warnings:
+            events(Notice(warning, "warning"))
+        with open_bundle(Path(bundle.path)) as opened:
+            _send(link, opened, plan, events)
+        result = link.result(Apply(retry=wishes.retry), events)
+    seconds = time.monotonic() - began
+    return Deployment(
+        link.name, bundle.path, plan, planned.health, result, link.sent_bytes, link.exchanges, round(seconds, 3)
+    )
+
+
+def _installer(link: Link) -> tuple[str, int]:
+    pack = link.installer
+    return (pack.digest, len(pack.content)) if pack else ("", 0)
+
+
+def _send(link: Link, bundle: Bundle, plan: DeployPlan, events: Events) -> None:
+    """Send the index, what it names of itself, and what the board lacks; nothing is waited for."""
+    index = bundle.index_content
+    frame = [Upload(blob) for blob in frame_blobs(bundle)]
+    uploads = [*frame, *plan.uploads]
+    events(Step(f"send {len(plan.uploads)} blobs"))
+    done, total = 0, sum(upload.size for upload in uploads)
+    for _ in link.send(Index(digest_of(index), len(index)), (index,)):
+        pass
+    for upload in uploads:
+        request = Blob(upload.blob.digest, upload.blob.size, upload.offset)
+        for sent in link.send(request, from_offset(bundle.read(upload.blob), upload.offset)):
+            done += sent
+            events(Progress(done, total, "bytes"))
+
+
+def frame_blobs(bundle: Bundle) -> tuple[BlobRef, ...]:
+    """Return the manifests and configs of a bundle: a few KB that say what the other blobs are."""
+    manifests = (BlobRef("manifest", each.digest, each.size, "manifest.json") for each in bundle.index.manifests)
+    configs = (
+        BlobRef("config", f"sha256:{package.release}", len(package.config), "config.json")
+        for package in bundle.packages
+    )
+    unique = {blob.digest: blob for blob in (*manifests, *configs)}
+    return tuple(unique.values())
+
+
+def from_offset(pieces: Iterable[bytes], offset: int) -> Iterator[bytes]:
+    """Yield what comes after the first ``offset`` bytes; all of them are read, and so verified."""
+    for piece in pieces:
+        if offset < len(piece):
+            yield piece[offset:]
+        offset = max(0, offset - len(piece))

@@ -31,6 +31,15 @@ class SshServer:
     def target(self):
         return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}"
 
+    def folder_target(self, path, port=None):
+        """A folder of it, as a target; through another port where something is in between."""
+        return f"ssh://{getpass.getuser()}@127.0.0.1:{port or self.port}{path}"
+
+    def know(self, port):
+        """Let the client know this server at another port too."""
+        with self.known_hosts.open("a") as known:
+            known.write(f"[127.0.0.1]:{port} {(self.folder / 'host.pub').read_text()}")
+
     def new_host_key(self):
         """A line of known_hosts with a key that is not the server's."""
         _keygen(self.folder / "other")
@@ -49,8 +58,11 @@ def _free_port():
 
 
 @contextlib.contextmanager
-def ssh_server(folder):
-    """A server whose host is known and whose key lets in; the test is skipped where there is no sshd."""
+def ssh_server(folder, *settings):
+    """A server whose host is known and whose key lets in; the test is skipped where there is no sshd.
+
+    ``settings`` are further lines of sshd_config.
+    """
     if not Path(_SSHD).exists() or shutil.which("ssh") is None:
         pytest.skip("no OpenSSH server and client here; install them: apt-get install openssh-server openssh-client")
     if os.geteuid() == 0 and not _PRIVILEGES.is_dir():
@@ -68,7 +80,7 @@ def ssh_server(folder):
     server.write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"
         "PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n"
-        "KbdInteractiveAuthentication no\n"
+        "KbdInteractiveAuthentication no\n" + "".join(f"{setting}\n" for setting in settings)
     )
     with log.open("wb") as said:
         process = subprocess.Popen([_SSHD, "-D", "-e", "-f", server], stdin=subprocess.DEVNULL, stderr=said)

