@@ -54,6 +54,7 @@ def unpack_package(name: str, suite: str, folder: Path) -> None:
             # Its user of its own cannot enter a folder of the user's cache.
             "APT::Sandbox::User": "root",
             "Acquire::Languages": "none",
+            "APT::Update::Error-Mode": "any",  # otherwise an update without a network succeeds
         }
         apt = ["apt-get", "--quiet"]
         for key, value in settings.items():

@@ -217,8 +217,11 @@ class Board:
                 break
 
     def _container_words(self) -> list[str]:
-        # This process's end is the board's end, however it comes.
-        words = ["setpriv", "--pdeathsig", "KILL", "systemd-nspawn", "--quiet", f"--directory={self.root}"]
+        words: list[str] = []
+        if self.place.group:
+            words = ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(self.place.group)]
+        # This process's end is the board's end, however it comes. (Told SIGKILL, nspawn leaves the container running.)
+        words += ["setpriv", "--pdeathsig", "TERM", "systemd-nspawn", "--quiet", f"--directory={self.root}"]
         words += [f"--machine={self.place.namespace}", "--hostname=board", "--register=no", "--keep-unit"]
         words += [f"--network-namespace-path=/run/netns/{self.place.namespace}", "--resolv-conf=off", "--timezone=off"]
         words += ["--console=pipe", "--link-journal=no", "--kill-signal=SIGKILL"]

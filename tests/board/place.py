@@ -13,6 +13,7 @@ from pathlib import Path
 
 from device_runtime.errors import UnfitError
 from tests.board.running import done
+from tests.support.waiting import wait_for
 
 _PLACES = Path("/var/tmp/edgekit-boards")  # noqa: S108 - made for root alone, and checked
 _MOST = 200
@@ -34,6 +35,15 @@ class Place:
     def wire(self) -> str:
         """This machine's network device to it."""
         return f"ekb{self.number}"
+
+    @property
+    def group(self) -> Path | None:
+        """The control group of its own that it runs in: two systemds in one would stop each other's services.
+
+        None where this machine has only the hierarchies of version 1.
+        """
+        mounts = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
+        return next((Path(words[1], self.namespace) for words in mounts if words[2] == "cgroup2"), None)
 
     @property
     def host_address(self) -> str:
@@ -89,6 +99,8 @@ def taken_place() -> Iterator[Place]:
             place.folder.mkdir()
             try:
                 _lay_wire(place)
+                if place.group:
+                    place.group.mkdir()
                 yield place
             finally:
                 _clear(place)
@@ -145,6 +157,8 @@ def _lay_wire(place: Place) -> None:
 
 def _clear(place: Place) -> None:
     """Remove what a board left: also one whose process was killed."""
+    if place.group and place.group.exists():
+        _end_group(place.group)
     for path in (place.data, place.root, place.folder / "layers"):
         while path.is_mount():
             if subprocess.run(["umount", path], capture_output=True, check=False).returncode:
@@ -156,3 +170,11 @@ def _clear(place: Place) -> None:
         done(["ip", "netns", "delete", place.namespace])
     if place.folder.exists():
         shutil.rmtree(place.folder)
+
+
+def _end_group(group: Path) -> None:
+    """Kill what still runs in a control group, and remove it (Documentation/admin-guide/cgroup-v2.rst, 2.2 and 5.1)."""
+    (group / "cgroup.kill").write_text("1")
+    wait_for(lambda: "populated 0" in (group / "cgroup.events").read_text())
+    for folder, _, _ in os.walk(group, topdown=False):
+        Path(folder).rmdir()

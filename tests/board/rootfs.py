@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from pathlib import Path
 
@@ -81,6 +82,9 @@ def root(suite: str = "bookworm") -> Path:
 def _make(suite: str, path: Path) -> None:
     say(f"making an arm64 root filesystem of Debian {suite} under emulation: 5 to 15 minutes, once ({path})")
     start_s = time.monotonic()
+    for left in path.parent.glob(f".{path.stem}-*"):  # of a process that was killed: the lock is ours
+        shutil.rmtree(left, ignore_errors=True)
+        left.unlink(missing_ok=True)
     words = ["mmdebstrap", "--arch=arm64", "--variant=minbase", "--mode=root", "--format=tar"]
     # Looked for is a handler of the name that Debian's package registers; ours is there.
     words += ["--skip=check/qemu", f"--include={','.join(_PACKAGES)}"]
