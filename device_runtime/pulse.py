@@ -152,7 +152,7 @@ class Heart:
 
         The service manager acts later, and its own line does not say why.
         """
-        if now - self._told < BEAT_S:
+        if now - self._told < self._interval_s:
             return
         self._told = now
         silent_s = now - self._beaten

@@ -33,12 +33,14 @@ _CLOSE_S = 2.0
 class CaptureSetup:
     """How frames come in. ``reopen`` opens a live camera again once it stopped; without it, that ends the run.
 
-    ``stage`` prepares a file's frames for the model while the model is at the one before.
+    ``stage`` prepares a file's frames for the model while the model is at the one before. Opening or closing that takes
+    longer than ``open_s`` hangs.
     """
 
     reopen: Callable[[], Camera] | None = None
     stage: Stage | None = None
     first_pause_s: float = FIRST_PAUSE_S
+    open_s: float = OPEN_S
 
 
 class Capture:
@@ -64,9 +66,8 @@ class Capture:
         waited_s = time.monotonic() - since
         if doing == _READ and waited_s > stall_s:
             return f"{self.name}: no frame for {stall_s:g} s"
-        opening_s = max(stall_s, OPEN_S)
-        if doing == _OPEN and waited_s > opening_s:
-            return f"{self.name}: cannot be opened within {opening_s:g} s"
+        if doing == _OPEN and waited_s > self._setup.open_s:
+            return f"{self.name}: cannot be opened within {self._setup.open_s:g} s"
         return None
 
     def waits(self) -> bool:

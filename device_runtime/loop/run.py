@@ -129,7 +129,7 @@ def run_loop(camera: Camera, predict: Predict, sinks: Sequence[Sink], setup: Loo
         if workers.failure is None:
             workers.join(_CLOSE_S if hurry else None)
         delivery.close()  # a worker that still waits for a sink, or for a frame that has no answer, waits no more
-        workers.join()
+        workers.join(_CLOSE_S if hurry else None)  # one that hangs in the model is left behind
         failed = failed or workers.failure is not None
         cv2.setNumThreads(had_threads)
         delivery.finish(failed=failed, hurry=hurry)

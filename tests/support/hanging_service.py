@@ -1,0 +1,54 @@
+"""A service of which one part hangs after five frames: ``python -m tests.support.hanging_service model|sink|never``."""
+
+import signal
+import sys
+import threading
+import time
+
+from device_runtime.contract.prediction import Prediction
+from device_runtime.contract.service import HealthSpec
+from device_runtime.errors import Interrupted
+from device_runtime.loop.run import Limits, LoopSetup, run_loop
+from device_runtime.pulse import heart_of_service
+from device_runtime.signals import interrupt_on, leave
+from device_runtime.telemetry import Identity, Telemetry
+from tests.support.video import ListSink, ScriptedCamera
+
+HUNG = threading.Event()
+
+
+class Sink(ListSink):
+    def take(self, frame, prediction):
+        if sys.argv[1] == "sink" and len(self.taken) == 5:
+            HUNG.wait()
+        super().take(frame, prediction)
+
+
+def predict(frame):
+    if sys.argv[1] == "model" and frame.index >= 5:
+        HUNG.wait()
+    return Prediction(frame.index, frame.captured_ns, (), {"total": (time.monotonic_ns() - frame.captured_ns) / 1e6})
+
+
+def tell(event):
+    sys.stdout.write(f"{event.message}\n")
+    sys.stdout.flush()
+
+
+def main():
+    interrupt_on(signal.SIGTERM)
+    telemetry = Telemetry(Identity("m", "e", "s", stall_s=0.5))
+    camera = ScriptedCamera([(0.01, 1)] * 1_000_000, live=True)
+    with heart_of_service(None, tell) as heart:
+        heart.watch(telemetry, HealthSpec())
+        try:
+            run_loop(
+                camera, predict, [Sink()], LoopSetup(Limits(stall_s=0.5), telemetry=telemetry, keeper=heart, workers=1)
+            )
+        except Interrupted:
+            return 130
+    return 0
+
+
+if __name__ == "__main__":
+    leave(main())
