@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -18,7 +18,7 @@ from edgekit.bundling.choose import best_wheel, choose_wheels, platform_of
 from edgekit.bundling.fetch import fetch, missing
 from edgekit.bundling.layout import Content, content_of
 from edgekit.bundling.needs import engine_on, packages_for, provided_by
-from edgekit.bundling.resolve import LOCKS, Resolution, WheelFile, resolve
+from edgekit.bundling.resolve import LOCKS, Resolution, Resolver, WheelFile
 from edgekit.bundling.sbom import Part
 from edgekit.bundling.wheel_facts import check_wheel, fits_python, read_wheel
 
@@ -49,11 +49,12 @@ def plan_packages(boards: Sequence[Board], service: ServiceSpec, sources: Source
         EdgeError: what an index has cannot be known.
     """
     own = tuple(_checked(path) for path in sources.wheels)
-    plans = {}
+    resolver = Resolver(sources.locks, events)
+    plans: dict[Compat, Plan] = {}
     for board in boards:
         compat = Compat(board.machine, board.python, board.glibc, system_packages=board.system_packages)
         if compat not in plans:
-            plans[compat] = _plan(board, compat, service, replace(sources, wheels=own), events)
+            plans[compat] = _plan(board, compat, service, own, resolver)
     return tuple(sorted(plans.values(), key=lambda plan: (plan.compat.machine, plan.compat.python, plan.compat.glibc)))
 
 
@@ -83,22 +84,20 @@ def gather(plan: Plan, events: Events) -> tuple[tuple[Content, Part], ...]:
     return tuple(gathered)
 
 
-def _plan(board: Board, compat: Compat, service: ServiceSpec, sources: Sources, events: Events) -> Plan:
+def _plan(board: Board, compat: Compat, service: ServiceSpec, added: Sequence[Path], resolver: Resolver) -> Plan:
     if board.packages == "present":
-        if sources.wheels:
+        if added:
             raise UnfitError(
-                f"{board.id} brings its own packages: {sources.wheels[0].name} cannot be added",
+                f"{board.id} brings its own packages: {added[0].name} cannot be added",
                 hint="install it there, or make the bundle for a board of another kind; see: edgekit boards",
             )
         return Plan(compat)
     engine = engine_on(board, service)
-    lock = sources.locks / f"{engine}.txt"
     packages = packages_for(engine, service)
-    resolution = resolve(packages, lock, events)
-    own = _own_wheels(board, sources.wheels)
-    wheels = _wheels(board, resolution, engine, service)
+    own = _own_wheels(board, added)
+    wheels = _wheels(board, resolver.resolve(engine, packages), engine, service)
     if missing(wheels):  # the index is needed anyway, and may have other URLs by now
-        wheels = _wheels(board, resolve(packages, lock, events, fresh=True), engine, service)
+        wheels = _wheels(board, resolver.resolve(engine, packages, fresh=True), engine, service)
     return Plan(compat, own, wheels)
 
 

@@ -61,29 +61,40 @@ class Resolution:
     packages: tuple[Pinned, ...]
 
 
-def resolve(packages: Sequence[str], lock: Path, events: Events, *, fresh: bool = False) -> Resolution:
-    """Return what ``packages`` need, for every platform; only files that the lock has a hash of count.
+class Resolver:
+    """Knows what packages need, for every platform; of an index only files count that a lock has a hash of.
 
-    Args:
-        packages: names.
-        lock: a requirements file in which every file has a hash.
-        events: hears of it when uv is asked.
-        fresh: ask uv even if the answer is in the cache, whose URLs may be outdated.
-
-    Raises:
-        EdgeError: there is no uv, or no index can be reached.
+    What uv said is kept in the cache: the same question needs no network again.
     """
-    kept = cache_folder() / "resolutions" / f"{_key(packages, lock)}.json"
-    found = None if fresh else _read(kept)
-    if found is None:
-        events(Step(f"look up {', '.join(packages)}"))
-        found = _resolution(_ask(packages, lock), _hashes(lock))
-        try:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise refused(error, kept.parent, "make") from error
-        write_text(kept, dumps(found))
-    return found
+
+    def __init__(self, locks: Path, events: Events) -> None:
+        self._locks = locks
+        self._events = events
+        self._asked: dict[Path, Resolution] = {}
+
+    def resolve(self, engine: str, packages: Sequence[str], *, fresh: bool = False) -> Resolution:
+        """Return what ``packages`` need.
+
+        Args:
+            engine: whose lock counts.
+            packages: names.
+            fresh: do not take what an earlier process kept, whose URLs may be outdated.
+
+        Raises:
+            EdgeError: there is no uv, or no index can be reached.
+        """
+        lock = self._locks / f"{engine}.txt"
+        kept = cache_folder() / "resolutions" / f"{_key(packages, lock)}.json"
+        found = self._asked.get(kept) or (None if fresh else _read(kept))
+        if found is None:
+            self._events(Step(f"look up {', '.join(packages)}"))
+            found = self._asked[kept] = _resolution(_ask(packages, lock), _hashes(lock))
+            try:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise refused(error, kept.parent, "make") from error
+            write_text(kept, dumps(found))
+        return found
 
 
 def _key(packages: Sequence[str], lock: Path) -> str:

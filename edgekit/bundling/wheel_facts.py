@@ -15,7 +15,7 @@ from device_runtime.contract.manifest import BlobRef
 from device_runtime.errors import BadFileError
 from device_runtime.files import refused, sha256_of
 from device_runtime.install.fsops import FileSystem
-from device_runtime.install.unpack import unpack_wheel
+from device_runtime.install.unpack import left_out, unpack_wheel
 
 _MAX_METADATA_BYTES = 4 << 20
 _LONGEST_LICENCE = 80
@@ -43,7 +43,7 @@ def read_wheel(path: Path, file: str) -> WheelFacts:
     try:
         name, version, _, _ = parse_wheel_filename(file)
         with zipfile.ZipFile(path) as archive:
-            entries = [info for info in archive.infolist() if not info.is_dir()]
+            entries = [info for info in archive.infolist() if not info.is_dir() and not left_out(info.filename)]
             metadata = [info for info in entries if _is_metadata(info.filename)]
             if len(metadata) != 1 or metadata[0].file_size > _MAX_METADATA_BYTES:
                 raise BadFileError(

@@ -37,6 +37,11 @@ def wheel(files, *, record=None, entries=(), attributes=None, compression=zipfil
     return buffer.getvalue()
 
 
+def record_of(content):
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return archive.read(f"{INFO}/RECORD")
+
+
 @pytest.fixture
 def unpack(tmp_path):
     """Unpack a wheel's bytes; the manifest's figures are what the archive says unless told otherwise."""
@@ -174,6 +179,33 @@ def test_many_small_files_are_stopped_at_the_size_that_the_manifest_has(unpack):
 def test_more_files_than_the_manifest_has_are_refused(unpack):
     with pytest.raises(BadFileError, match="expected 2 files"):
         unpack(wheel({f"f{number}": b"" for number in range(10)}), files=2)
+
+
+def test_folders_that_are_entries_are_no_files(unpack):
+    content = {"a/b.py": b"1", f"{INFO}/METADATA": b"Name: thing"}
+    buffer = io.BytesIO(wheel(content))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        for name in ("a/", f"{INFO}/"):
+            archive.mkdir(name)
+    assert (unpack(buffer.getvalue()) / "a" / "b.py").read_bytes() == b"1"
+
+
+def test_more_folders_than_files_are_refused(unpack):
+    buffer = io.BytesIO(wheel({"a.py": b"1"}))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        for number in range(3):
+            archive.mkdir(f"f{number}")
+    with pytest.raises(BadFileError, match="expected 2 files, got 5 entries"):
+        unpack(buffer.getvalue())
+
+
+def test_compiled_files_of_a_wheel_are_made_anew(unpack):
+    made = f"__pycache__/a.{sys.implementation.cache_tag}.pyc"
+    content = wheel({"a.py": b"A = 1\n", made: b"another program", "gone/__pycache__/b.cpython-38.pyc": b"another"})
+    folder = unpack(content, files=2, size=sum(map(len, [b"A = 1\n", record_of(content)])))
+    assert (folder / made).read_bytes() != b"another program"
+    assert not (folder / "gone").exists()
+    assert unpacked_intact(folder) is None
 
 
 def test_fewer_bytes_than_the_manifest_has_are_refused(unpack):
