@@ -13,6 +13,7 @@ from device_runtime.contract.manifest import Compat
 from device_runtime.install.lock import using
 from edgekit.bundling.wheel import device_wheel
 from tests.support import bundles as made
+from tests.support import small_disks
 from tests.support.bundles import journal_codes, pack, release_of, tiny_bundle, tiny_contents
 from tests.support.installing import command_line, content, current, environment, install, leftovers
 
@@ -283,6 +284,25 @@ def test_too_little_space_is_said_before_anything_is_written(tmp_path, small_dis
     assert "bytes free" in refused.error["message"]
     assert leftovers(root) == []
     assert install("status", root).status["releases"] == []
+
+
+def test_a_stray_blob_that_is_needed_after_all_is_written_again_when_room_was_made(tmp_path):
+    reason = small_disks.why_not()
+    if reason:
+        pytest.skip(reason)
+    contents = tiny_contents(tmp_path, model=bytes(1_000_000))
+    bundle = pack(tmp_path / "app.edgekit", contents)
+    small_disks.make_disk(tmp_path / "image")
+    with small_disks.mounted(tmp_path / "image", tmp_path / "disk") as disk:
+        store = disk / "board" / "blobs" / "sha256"
+        store.mkdir(parents=True)
+        (store / contents[0].ref.hex).write_bytes(contents[0].source)
+        stray = store / ("c" * 64)
+        free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+        stray.write_bytes(bytes(free - 500_000))
+        assert install("apply", disk / "board", bundle).result["outcome"] == "installed"
+        assert not stray.exists()
+        assert install("verify", disk / "board").code == 0
 
 
 def test_a_file_size_limit_leaves_the_old_release_and_no_leftovers(board, first, tmp_path):
