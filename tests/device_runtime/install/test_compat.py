@@ -1,8 +1,11 @@
+import dataclasses
+import os
+
 import pytest
 
-from device_runtime.contract.manifest import Compat
+from device_runtime.contract.manifest import Compat, SystemPackage
 from device_runtime.contract.status import MachineFacts
-from device_runtime.install.compat import describe, machine_facts, misfit
+from device_runtime.install.compat import MissingPackagesError, describe, machine_facts, misfit, require_packages
 
 PI = MachineFacts("aarch64", "cp311", "2.36")
 
@@ -38,3 +41,23 @@ def test_this_machine_tells_what_it_is():
 def test_a_package_is_described_in_words():
     assert describe(Compat()) == "any machine"
     assert describe(Compat("aarch64", "cp311", "2.28")) == "aarch64 cp311 glibc 2.28"
+
+
+def test_memory_that_is_known_has_to_be_enough():
+    small = dataclasses.replace(PI, memory_bytes=450 << 20)
+    assert misfit(Compat(memory_bytes=450 << 20), small) is None
+    assert misfit(Compat(memory_bytes=1 << 30), small) == "expected 1073741824 bytes of memory or more, got 471859200"
+    assert misfit(Compat(memory_bytes=1 << 30), PI) is None
+
+
+def test_this_machine_tells_its_memory():
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert abs(machine_facts().memory_bytes - total) < 1 << 20
+
+
+def test_modules_of_the_system_are_looked_for():
+    require_packages(Compat(system_packages=(SystemPackage("json", "python3"),)))
+    nowhere = Compat(system_packages=(SystemPackage("nowhere", "python3-nowhere"), SystemPackage("not_here", "aa")))
+    with pytest.raises(MissingPackagesError, match="nowhere, not_here") as caught:
+        require_packages(nowhere)
+    assert caught.value.hint == "on the board: sudo apt install aa python3-nowhere"

@@ -1,0 +1,51 @@
+import io
+import os
+import subprocess
+import sys
+import zipfile
+
+from device_runtime.contract.manifest import INSTALLER_VERSION
+from edgekit.bundling.installer_pack import installer_pack
+
+
+def test_equal_sources_have_equal_bytes_on_any_machine():
+    content = installer_pack()
+    assert installer_pack() == content
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = archive.infolist()
+        assert archive.testzip() is None
+        assert archive.comment == b"edgekit-installer %d" % INSTALLER_VERSION
+    assert [entry.filename for entry in entries] == sorted(entry.filename for entry in entries)
+    assert {(entry.date_time, entry.compress_type, entry.external_attr >> 16) for entry in entries} == {
+        ((1980, 1, 1, 0, 0, 0), zipfile.ZIP_STORED, 0o100644)
+    }
+
+
+def test_it_holds_the_contract_and_the_installer_and_no_more():
+    with zipfile.ZipFile(io.BytesIO(installer_pack())) as archive:
+        names = archive.namelist()
+    assert {"/".join(name.split("/")[:2]) for name in names} == {
+        "__main__.py",
+        "device_runtime/__init__.py",
+        "device_runtime/errors.py",
+        "device_runtime/files.py",
+        "device_runtime/signals.py",
+        "device_runtime/contract",
+        "device_runtime/install",
+    }
+    assert not [name for name in names if "__pycache__" in name]
+
+
+def test_it_runs_where_there_is_nothing_but_python(tmp_path):
+    path = tmp_path / "pack.pyz"
+    path.write_bytes(installer_pack())
+    (tmp_path / "empty").mkdir()
+    # -S: not even site-packages. What lies in the folder, or in the environment, must not be imported.
+    (tmp_path / "empty" / "device_runtime.py").write_text("raise SystemExit('mine')")
+    words = [sys.executable, "-I", "-S", path, "status", "--root", tmp_path / "board"]
+    done = subprocess.run(
+        words, cwd=tmp_path / "empty", env={"PYTHONPATH": str(tmp_path / "empty")}, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b'"installer_digest": "sha256:' in done.stdout
+    assert not os.path.lexists(tmp_path / "board")
