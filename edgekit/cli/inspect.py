@@ -21,6 +21,8 @@ from edgekit.cli.output import answer, answer_json, size, table
 if TYPE_CHECKING:
     from converters.backends.keras_archive import KerasArchive
     from converters.tflite_reader import TensorInfo, TfliteInfo
+    from device_runtime.contract.manifest import Compat
+    from edgekit.bundling.describe import PackageFacts
 
 
 @click.command()
@@ -223,8 +225,22 @@ def _inspect_bundle(file: Path, *, as_json: bool) -> None:
     if as_json:
         answer_json({"kind": "bundle", **vars(facts)})
         return
-    answer(f"{facts.path}: bundle {facts.name} {facts.version}, {size(facts.size)}")
+    signed = ", signed" if facts.signed else ""
+    answer(f"{facts.path}: bundle {facts.name} {facts.version}, {size(facts.size)}{signed}")
     for package in facts.packages:
-        answer(f"for {package.platform}: release {package.release}, {package.golden.count} goldens")
-        rows = [(blob.name, blob.role, size(blob.size), blob.hex) for blob in package.blobs]
-        table(("blob", "for", "size", "sha256"), rows, right=(2,))
+        _show_package(package)
+
+
+def _show_package(package: PackageFacts) -> None:
+    compat = package.compat
+    answer(f"for {package.platform}: release {package.release}, {package.golden.count} goldens, {_needs(compat)}")
+    if compat.system_packages:
+        answer(f"the board must have: {', '.join(item.package for item in compat.system_packages)}")
+    rows = [(blob.name, blob.role, size(blob.size), blob.hex) for blob in package.blobs]
+    table(("blob", "for", "size", "sha256"), rows, right=(2,))
+
+
+def _needs(compat: Compat) -> str:
+    memory = f" and {size(compat.memory_bytes)} of memory" if compat.memory_bytes else ""
+    sequence = f", sequence {compat.sequence}" if compat.sequence else ""
+    return f"needs {size(compat.bytes_needed)} of disk{memory}{sequence}"
