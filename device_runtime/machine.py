@@ -22,6 +22,9 @@ _THROTTLED_NOW = {
 
 _SINCE_BOOT_SHIFT = 16
 
+_PROC = Path("/proc")
+_GROUPS = Path("/sys/fs/cgroup")
+
 _BUSY_SHARE = 0.5
 """A load average above this share of the cores means that others work here."""
 
@@ -89,8 +92,7 @@ def usable_cores() -> int:
     cores = len(os.sched_getaffinity(0))
     with contextlib.suppress(OSError, ValueError):
         # cgroup v2: "QUOTA PERIOD" in µs, or "max PERIOD" (Linux, admin-guide/cgroup-v2).
-        group = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2].lstrip("/")
-        quota, period = (Path("/sys/fs/cgroup") / group / "cpu.max").read_text().split()
+        quota, period = (_GROUPS / _own_group(_PROC) / "cpu.max").read_text().split()
         if quota != "max":
             cores = min(cores, int(quota) // int(period))
     return max(1, cores)
@@ -109,13 +111,18 @@ def peak_rss_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts KiB
 
 
-def available_bytes() -> int | None:
-    """Return how much memory programs may still take without swapping, as the kernel estimates it."""
+def available_bytes(proc: Path = _PROC, groups: Path = _GROUPS) -> int | None:
+    """Return how much memory this process may still take; None when the machine does not tell.
+
+    That is what the kernel estimates to be there without swapping, or what the limits of its control groups leave: a
+    service with ``MemoryMax=`` is killed at that, however much the machine has.
+    """
+    rooms = _group_rooms(proc, groups)
     with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in (proc / "meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return None
+                rooms.append(int(line.split()[1]) * 1024)
+    return min(rooms, default=None)
 
 
 def rss_bytes() -> int | None:
@@ -124,6 +131,34 @@ def rss_bytes() -> int | None:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return None
+
+
+def _own_group(proc: Path) -> str:
+    """Return this process's control group, relative to the root of cgroup v2 (its line begins with ``0::``)."""
+    return (proc / "self" / "cgroup").read_text().strip().rpartition("::")[2].lstrip("/")
+
+
+def _group_rooms(proc: Path, groups: Path) -> list[int]:
+    """Return what the limit of each control group that this process is in leaves, 0 or more.
+
+    Files that nobody has read lately are counted in ``memory.current``, and given back before anything is killed
+    (Linux, admin-guide/cgroup-v2: ``memory.max``, ``inactive_file`` of ``memory.stat``).
+    """
+    rooms: list[int] = []
+    try:
+        own = Path(_own_group(proc))
+    except (OSError, ValueError):
+        return rooms
+    for group in (own, *own.parents):
+        with contextlib.suppress(OSError, ValueError):
+            folder = groups / group
+            limits = [(folder / name).read_text().strip() for name in ("memory.max", "memory.high")]
+            least = min((int(limit) for limit in limits if limit != "max"), default=None)
+            if least is not None:
+                stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                used = int((folder / "memory.current").read_text()) - int(stat.get("inactive_file", 0))
+                rooms.append(max(0, least - used))
+    return rooms
 
 
 def _temperature() -> float | None:

@@ -55,11 +55,14 @@ class Release:
 def read_release(folder: Path) -> Release:
     """Read an installed release.
 
+    What a link like ``current`` names now is what it stays: a model that is loaded later comes from the same release.
+
     Raises:
         BadFileError: it is not a release, or damaged.
     """
     if not (folder / RELEASE_MANIFEST).is_file():
         raise BadFileError(f"{folder}: no installed release: {RELEASE_MANIFEST} is missing")
+    folder = folder.resolve()
     return Release(
         folder,
         read_json(BundleManifest, folder / RELEASE_MANIFEST),

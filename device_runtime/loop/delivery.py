@@ -119,9 +119,9 @@ class Delivery(threading.Thread):
 
     @property
     def idle(self) -> bool:
-        """Whether everything that was handed over is delivered, as far as the sinks' queues."""
+        """Whether it waits for the next result: what came before is delivered, as far as the sinks' queues."""
         with self._changed:
-            return self._waits and not self._results
+            return self._waits
 
     def hung_sink(self, stall_s: float) -> str | None:
         """Return the name of a vital sink that has been at one prediction for longer than ``stall_s``."""

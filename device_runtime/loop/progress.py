@@ -48,10 +48,10 @@ class Progress:
         if settled != self._settled:
             self._settled = settled
             return None
-        if not self._frames.idle(self._workers.count):
-            return "the model gives no answer"
         if not self._delivery.idle:
             return "predictions are not delivered"
+        if not self._frames.idle(self._workers.count):
+            return "the model gives no answer"
         return None if self._capture.waits() else "the camera's threads hang"
 
 

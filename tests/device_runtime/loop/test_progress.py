@@ -171,12 +171,19 @@ def test_a_sink_that_is_not_vital_hangs_alone():
 def test_a_sink_without_a_thread_that_hangs_is_a_hang():
     release = threading.Event()
     with looping(live(), sinks=[ListSink(until=release, vital=False, depth=0)], release=release) as looks:
-        # The worker gives what it has to the delivering thread until there is no more room.
-        wait_for(lambda: len(looks.stuck) > 20)
-        before = looks.beats
-        seen = len(looks.stuck)
-        wait_for(lambda: len(looks.stuck) > seen + 10)
-        assert looks.beats == before
+        looks.hangs("predictions are not delivered")
+
+
+def test_a_delivery_that_hangs_while_the_camera_is_gone_is_a_hang():
+    release = threading.Event()
+
+    def none():
+        raise CameraError("none")
+
+    camera = live((0, 1), (0.05, CameraError("unplugged")))
+    sinks = [ListSink(until=release, vital=False, depth=0)]
+    with looping(camera, sinks=sinks, release=release, capture=CaptureSetup(none, first_pause_s=0.01)) as looks:
+        looks.hangs("predictions are not delivered")
 
 
 def test_frames_that_are_all_damaged_are_no_hang():
