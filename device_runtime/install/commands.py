@@ -72,7 +72,7 @@ def roll_back(site: Site, *, wait_s: float = 0.0) -> InstallResult:
         if broken:
             raise InstallError(
                 f"the previous release is damaged: {broken[0]}; the current one still runs",
-                hint="deploy its bundle again: damaged parts are replaced",
+                hint="deploy its bundle with --repair: damaged parts are replaced",
             )
         site.journal.write("rollback", state.fallback)
         after = try_release(site, state, state.fallback)
@@ -101,7 +101,7 @@ def verify(site: Site, *, wait_s: float = 0.0) -> InstallResult:
         if found:
             more = f", and {len(found) - 1} more" if len(found) > 1 else ""
             raise BadFileError(
-                f"{site.root.path}: {found[0]}{more}", hint="deploy the bundle again: damaged parts are replaced"
+                f"{site.root.path}: {found[0]}{more}", hint="deploy it with --repair: damaged parts are replaced"
             )
         return _result(site, state, Outcome.INTACT)
 
