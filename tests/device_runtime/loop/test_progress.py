@@ -108,6 +108,15 @@ def test_a_loop_that_delivers_gets_on_and_its_end_is_told_first():
     assert looks.stopped
 
 
+def test_a_loop_that_always_has_something_to_do_gets_on():
+    def slow(frame):
+        threading.Event().wait(0.005)
+        return predict(frame)
+
+    with looping(ScriptedCamera([(0, 1)] * 1_000_000), slow, sinks=[ListSink()]) as looks:
+        looks.more_beats(20)
+
+
 def test_a_model_that_hangs_is_a_hang():
     release = threading.Event()
 
@@ -133,6 +142,33 @@ def test_one_of_several_workers_that_hangs_is_a_hang():
     more = {"workers": 3, "another": lambda: one_hangs}
     with looping(live(), one_hangs, release=release, **more) as looks:
         looks.hangs("the model gives no answer")
+
+
+def test_one_worker_that_hangs_while_another_waits_for_a_lost_camera_is_a_hang():
+    release, hung, seen = threading.Event(), threading.Event(), set()
+
+    class Lost(ScriptedCamera):
+        def read(self):
+            if hung.is_set():
+                raise CameraError("unplugged")
+            return super().read()
+
+    def none():
+        raise CameraError("none")
+
+    def one_hangs(frame):
+        seen.add(threading.get_ident())
+        if len(seen) > 1 and not hung.is_set():
+            hung.set()
+            release.wait()
+        threading.Event().wait(0.005)
+        return predict(frame)
+
+    more = {"workers": 2, "another": lambda: one_hangs, "capture": CaptureSetup(none, first_pause_s=0.01)}
+    camera = Lost([(0.001, 1)] * 1_000_000, live=True)
+    with looping(camera, one_hangs, release=release, **more) as looks:
+        assert hung.wait(20)
+        looks.hangs("the model gives no answer", count=20)
 
 
 def test_a_model_that_hangs_while_the_camera_is_gone_is_a_hang():
