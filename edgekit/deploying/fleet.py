@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from device_runtime.contract.events import Event, Events, Notice, Progress, Step
 from device_runtime.contract.reported import ReportedError, report_of
-from device_runtime.errors import EdgeError
+from device_runtime.errors import EdgeError, Interrupted
 from edgekit.boards.channel import Stopper
 from edgekit.boards.ssh import SshTarget
 from edgekit.boards.target import LocalTarget
@@ -34,7 +34,10 @@ def for_each(
 ) -> tuple[BoardOutcome[T], ...]:
     """Run a job for each board, at most ``parallel`` at a time; the outcomes are in the order of the boards.
 
-    Their steps are reported with the board's name before them. Ctrl-C stops all of them.
+    Their steps are reported with the board's name before them.
+
+    Raises:
+        Interrupted: Ctrl-C, which stops all of them.
     """
     stopper, lock = Stopper(), threading.Lock()
 
@@ -48,10 +51,13 @@ def for_each(
         try:
             started = [threads.submit(one, place) for place in places]
             wait(started)
-        except BaseException:
+        except (KeyboardInterrupt, Interrupted) as stop:
             threads.shutdown(wait=False, cancel_futures=True)
             stopper.stop()
-            raise
+            raise Interrupted(
+                "interrupted; boards that had begun to install go on by themselves",
+                hint="ask them: edgekit status NAME",
+            ) from stop
         return tuple(each.result() for each in started)
 
 

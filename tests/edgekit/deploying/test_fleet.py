@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from device_runtime.contract.events import LogLine, Notice, Progress, Step, silent
-from device_runtime.errors import EdgeError, UnfitError
+from device_runtime.errors import EdgeError, Interrupted, UnfitError
 from edgekit.boards.errors import UnreachableError
 from edgekit.boards.target import find_places
 from edgekit.deploying.fleet import for_each, worst
@@ -75,7 +75,7 @@ def test_ctrl_c_stops_all_of_them():
         wait_for(lambda: stopper.stopped)
         stopped.append(str(place))
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted, match="go on by themselves"):
         for_each(PLACES[:2], job, silent, parallel=2)
     wait_for(lambda: sorted(stopped) == ["local:a", "ssh://b"])
 

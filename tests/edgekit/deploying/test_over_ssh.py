@@ -255,6 +255,24 @@ def test_a_host_that_goes_away_does_not_stop_the_board(edgekit, board, tmp_path,
     assert wait_for(lambda: idle(edgekit, board))["current"]["version"] == "2.0"
 
 
+def test_ctrl_c_leaves_several_boards_to_themselves(edgekit, server, tmp_path):
+    go = tmp_path / "go"
+    started = "open(sys.argv[3].replace('/releases/', '-').replace('/current', '-x') + '.started', 'w').close()\n"
+    bundle = tiny_bundle(
+        tmp_path, "1.0", check=f"{started}while not os.path.exists({str(go)!r}): time.sleep(0.02)\n{OK}"
+    )
+    boards = [server.folder_target(tmp_path / name) for name in ("one", "two")]
+    words = [sys.executable, "-m", "edgekit", "deploy", str(bundle), *boards]
+    with subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as host:
+        wait_for(lambda: len(list(tmp_path.glob("*.started"))) == 2)
+        host.send_signal(signal.SIGINT)
+        _, told = host.communicate()
+    assert (host.returncode, "boards that had begun to install go on" in told.decode()) == (130, True)
+    go.touch()
+    for board in boards:
+        assert wait_for(lambda board=board: idle(edgekit, board))["current"]["version"] == "1.0"
+
+
 def test_a_host_that_stops_while_it_sends_goes_on_later(edgekit, server, tmp_path):
     bundle = heavy(tmp_path)
     with CutLine(server.port) as line:
