@@ -23,7 +23,7 @@ from device_runtime.install.pack import keep_installer
 from device_runtime.install.recover import recover
 from device_runtime.install.release import build_release, folder_damage, release_info
 from device_runtime.install.room import Room, room_of
-from device_runtime.install.root import TEMPORARY
+from device_runtime.install.root import ASIDE, TEMPORARY
 from device_runtime.install.site import Site, uninterrupted
 from device_runtime.install.trial import try_release
 from device_runtime.install.trust import admission, require_newer
@@ -177,7 +177,7 @@ def _place(site: Site, package: Package, lacking: _Lacking) -> None:
     sync_everything(site.fs, site.root.path)
     for temporary, final in moves:
         if os.path.lexists(final):  # damaged: replaced by an intact one
-            aside = final.with_name(f"{TEMPORARY}old-{final.name}")
+            aside = final.with_name(ASIDE + final.name)
             site.fs.rename(final, aside)
             site.fs.rename(temporary, final)
             remove_tree(site.fs, aside)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from device_runtime.contract.status import InstallState
 from device_runtime.errors import EdgeError
 from device_runtime.install.fsops import FileSystem, remove_tree
 from device_runtime.install.incoming import discard_stale
 from device_runtime.install.lock import in_use
 from device_runtime.install.release import read_release
-from device_runtime.install.root import PART, TEMPORARY, Root
+from device_runtime.install.root import ASIDE, PART, TEMPORARY, Root, is_digest
 
 
 def collect(fs: FileSystem, root: Root, state: InstallState) -> list[str]:
@@ -43,14 +45,20 @@ def collect(fs: FileSystem, root: Root, state: InstallState) -> list[str]:
 
 
 def sweep(fs: FileSystem, root: Root) -> None:
-    """Remove the temporary files of commands that were killed. Raises OSError."""
+    """Remove the temporary files of commands that were killed. Raises OSError.
+
+    What was put aside to be replaced, and was not replaced, comes back: damaged parts may still be better than none.
+    """
     for folder in (root.path, root.blobs, root.wheels, root.releases):
         try:
             names = sorted(path.name for path in folder.iterdir())
         except FileNotFoundError:
             continue
         for name in names:
-            if name.startswith(TEMPORARY) or name.endswith(PART):
+            replaced = folder / name[len(ASIDE) :]
+            if name.startswith(ASIDE) and is_digest(replaced.name) and not os.path.lexists(replaced):
+                fs.rename(folder / name, replaced)
+            elif name.startswith(TEMPORARY) or name.endswith(PART):
                 remove_tree(fs, folder / name)
 
 

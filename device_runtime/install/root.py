@@ -11,6 +11,8 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 
 TEMPORARY = ".tmp-"
 """Names that begin so are unfinished work, and are removed when the next command starts."""
+ASIDE = f"{TEMPORARY}old-"
+"""Names of damaged folders that are being replaced begin so."""
 PART = ".part"
 
 
