@@ -82,3 +82,36 @@ def full_from(point):
 
 
 FAULTS = {"kill": kill_at, "stop": stop_at, "refuse": refuse_at, "full": full_from}
+
+
+class RandomlyFaulty(FaultyFiles):
+    """Fails by chance: a call is refused before or after it was done, takes less than it was given, or is the last."""
+
+    def __init__(self, chance, rate) -> None:
+        super().__init__(self._refuse)
+        self._chance = chance
+        self._rate = rate
+        self._read_only = False
+
+    def write(self, descriptor, data):
+        if len(data) > 1 and self._chance.random() < 4 * self._rate:
+            data = data[: self._chance.randrange(1, len(data))]
+        return super().write(descriptor, data)
+
+    def rename(self, source, target):
+        super().rename(source, target)
+        if self._chance.random() < self._rate:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(target))
+
+    def _refuse(self, _number, name):
+        if not self._read_only and self._chance.random() >= self._rate:
+            return
+        kinds = [errno.EIO, errno.EROFS, "kill"]
+        kinds += [errno.ENOSPC] if name in _TAKES_SPACE else []
+        kinds += [errno.EMFILE] if name in ("create", "open_append") else []
+        kind = errno.EROFS if self._read_only else self._chance.choice(kinds)
+        if kind == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        # ext4's errors=remount-ro: nothing is written any more until somebody mounts it anew.
+        self._read_only = self._read_only or (kind == errno.EROFS and self._chance.random() < 0.5)
+        raise OSError(kind, os.strerror(kind), name)
