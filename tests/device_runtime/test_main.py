@@ -155,3 +155,12 @@ def test_the_board_needs_nothing_of_the_host(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["items"]
+
+
+def test_the_journal_learns_how_bad_a_line_is(tmp_path):
+    with (tmp_path / "journal").open("w") as journal:
+        found = os.fstat(journal.fileno())
+        command = [sys.executable, "-m", "device_runtime", "run", "--model", "no.tflite"]
+        environment = os.environ | {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+        subprocess.run(command, stderr=journal, env=environment, cwd=tmp_path, timeout=60, check=False)
+    assert (tmp_path / "journal").read_text() == "<3>error: no such file: no.json\n"
