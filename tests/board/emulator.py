@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.board.debian import unpack_package
 from tests.board.running import done, locked, say
 
 # Bookworm's 7.2 crashes in LiteRT's invoke; 10.0 does not.
-_SUITE, _PACKAGE, _PROGRAM = "trixie", "qemu-user", "usr/bin/qemu-aarch64"
+_SUITE, _PACKAGE, _PROGRAM = "trixie", "qemu-user", "qemu-aarch64"
 CPU = "cortex-a72"
 """A Raspberry Pi 4's. The emulator's own choice has instructions that no Pi has."""
 
@@ -41,14 +42,15 @@ def emulator() -> Path:
     Raises:
         UnfitError: there is no mirror, no network, or no such package.
     """
-    folder = cache_folder() / f"board-{_PACKAGE}-{_SUITE}"
+    folder = cache_folder() / f"board-{_PROGRAM}-{_SUITE}"
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder.with_suffix(".lock")):
             if not folder.exists():
                 say(f"getting {_PACKAGE} of Debian {_SUITE}")
-                with making_folder(folder) as made:
-                    unpack_package(_PACKAGE, _SUITE, made)
+                with making_folder(folder) as made, tempfile.TemporaryDirectory(dir=folder.parent) as unpacked:
+                    unpack_package(_PACKAGE, _SUITE, Path(unpacked))
+                    (Path(unpacked) / "usr/bin" / _PROGRAM).rename(made / _PROGRAM)  # it needs nothing else of it
     return folder / _PROGRAM
 
 
