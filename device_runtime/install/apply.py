@@ -18,7 +18,7 @@ from device_runtime.install.compat import choose_package
 from device_runtime.install.fsops import make_folders, remove_tree, sync_everything, sync_folder
 from device_runtime.install.incoming import discard_incoming
 from device_runtime.install.layout import Bundle, Package, open_bundle
-from device_runtime.install.lock import BusyError, locked, receiving
+from device_runtime.install.lock import BRIEF_S, BusyError, locked, receiving
 from device_runtime.install.pack import keep_installer
 from device_runtime.install.recover import recover
 from device_runtime.install.release import build_release, folder_damage, release_info
@@ -71,7 +71,7 @@ def apply_bundle(site: Site, path: Path, *, retry: bool = False, wait_s: float =
             with open_bundle(path) as bundle:
                 choose_package(bundle.packages)  # a bundle that is refused leaves not even a folder
         make_folders(site.fs, site.root.path)
-        with locked(site.fs, site.root, wait_s):
+        with locked(site.fs, site.root, max(wait_s, BRIEF_S)):
             state = recover(site)
             with open_bundle(path, admission(site, str(path))) as bundle:
                 result = _install(site, state, bundle, retry=retry)

@@ -17,7 +17,7 @@ from device_runtime.install.compat import machine_facts
 from device_runtime.install.fsops import make_folders
 from device_runtime.install.incoming import arrived
 from device_runtime.install.journal import last_entries
-from device_runtime.install.lock import BusyError, locked
+from device_runtime.install.lock import BRIEF_S, BusyError, locked
 from device_runtime.install.pack import keep_installer, own_digest
 from device_runtime.install.recover import recover
 from device_runtime.install.release import damage, read_release, release_info
@@ -65,7 +65,7 @@ def roll_back(site: Site, *, wait_s: float = 0.0) -> InstallResult:
     """
     if not site.root.path.is_dir():
         raise _no_previous(site)
-    with _settled(site, wait_s) as state:
+    with _settled(site, max(wait_s, BRIEF_S)) as state:
         if state.fallback is None:
             raise _no_previous(site)
         broken = damage(site.root, site.store, state.fallback)
@@ -93,7 +93,7 @@ def verify(site: Site, *, wait_s: float = 0.0) -> InstallResult:
     """
     if not site.root.path.is_dir():
         return InstallResult(Outcome.INTACT)
-    with _settled(site, wait_s) as state:
+    with _settled(site, max(wait_s, BRIEF_S)) as state:
         site.events(Step("read every byte of what is installed"))
         found: list[str] = []
         for release in (state.committed, state.fallback):
@@ -110,7 +110,7 @@ def recover_root(site: Site, *, wait_s: float = 0.0) -> InstallResult:
     """Settle what a killed command left, and remove what nothing needs. Raises as ``verify`` does."""
     if not site.root.path.is_dir():
         return InstallResult(Outcome.RECOVERED)
-    with _settled(site, wait_s) as state:
+    with _settled(site, max(wait_s, BRIEF_S)) as state:
         collect(site.fs, site.root, state)
         return _result(site, state, Outcome.RECOVERED)
 
@@ -135,7 +135,7 @@ def trust(site: Site, text: str, *, replace: bool = False, wait_s: float = 0.0) 
         make_folders(site.fs, site.root.path)
     except OSError as error:
         raise refused(error, Path(error.filename or site.root.path), "write") from error
-    with _settled(site, wait_s) as state:
+    with _settled(site, max(wait_s, BRIEF_S)) as state:
         keep_installer(site)
         set_signers(site, text, replace=replace)
         return _result(site, state, Outcome.UNCHANGED)

@@ -14,6 +14,8 @@ from device_runtime.errors import EdgeError
 from device_runtime.install.fsops import FileSystem
 from device_runtime.install.root import Root
 
+BRIEF_S = 2.0
+"""Whoever only looks holds the installer's lock for a moment: whoever changes something waits at least so long."""
 _POLL_S = 0.1
 
 

@@ -9,7 +9,7 @@ from device_runtime.contract.status import InstallResult, InstallState, Outcome
 from device_runtime.files import refused
 from device_runtime.install.activate import point_current
 from device_runtime.install.fsops import remove_tree
-from device_runtime.install.lock import locked, receiving
+from device_runtime.install.lock import BRIEF_S, locked, receiving
 from device_runtime.install.recover import recover
 from device_runtime.install.root import Root
 from device_runtime.install.site import Site
@@ -35,7 +35,7 @@ def remove(site: Site, *, data: bool = False, wait_s: float = 0.0) -> InstallRes
     root = site.root
     try:
         if root.path.is_dir():
-            with receiving(site.fs, root, wait_s), locked(site.fs, root, wait_s):
+            with receiving(site.fs, root, wait_s), locked(site.fs, root, max(wait_s, BRIEF_S)):
                 _remove(site, data=data)
             if not any(root.path.iterdir()):
                 site.fs.remove_folder(root.path)
