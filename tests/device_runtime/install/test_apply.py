@@ -228,7 +228,8 @@ def test_a_refused_bundle_leaves_not_even_a_folder(tmp_path):
 
 
 def test_a_second_installer_is_refused_or_waits(board, second, tmp_path):
-    slow = tiny_bundle(tmp_path, "3.0", check="time.sleep(1.5)\n" + made.OK)
+    go = tmp_path / "go"
+    slow = tiny_bundle(tmp_path, "3.0", check=f"while not os.path.exists({str(go)!r}): time.sleep(0.02)\n{made.OK}")
     with subprocess.Popen(
         command_line("apply", board, slow), stdout=subprocess.PIPE, text=True, env=environment()
     ) as process:
@@ -240,6 +241,7 @@ def test_a_second_installer_is_refused_or_waits(board, second, tmp_path):
         assert install("rollback", board).error["code"] == "busy"
         seen = install("status", board)
         assert (seen.code, seen.status["busy"], seen.status["current"]["version"]) == (0, True, "1.0")
+        go.touch()
         waited = install("apply", board, second, "--wait", "60")
         process.stdout.read()
     assert process.returncode == 0
