@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import itertools
 import threading
 import time
 from collections import deque
@@ -177,11 +176,11 @@ class Telemetry:
         """Return how fast it is: what is asked for every second, and takes no more than sorting the latest ages."""
         now = self._clock()
         with self._lock:
-            predictions = self._frames["predicted"]
-            recent = list(itertools.takewhile(lambda entry: now - entry[0] <= WINDOW_S, reversed(self._window)))
-        ages = sorted(timings["total"] for _, timings in recent if "total" in timings)
+            predictions, window = self._frames["predicted"], list(self._window)
+        first = bisect.bisect_left(window, now - WINDOW_S, key=lambda entry: entry[0])
+        ages = sorted([timings["total"] for _, timings in window[first:] if "total" in timings])
         p95_ms = round(_percentile(ages, 0.95), 3) if ages else None
-        return Rates(predictions, round(_rate([when for when, _ in reversed(recent)], now), 2), p95_ms)
+        return Rates(predictions, round(_rate([when for when, _ in window[first:]], now), 2), p95_ms)
 
     def status(self) -> LiveStatus:
         """Return how it is doing now."""

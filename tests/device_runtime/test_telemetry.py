@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from device_runtime.contract.decode import loads
 from device_runtime.contract.live import LiveStatus
 from device_runtime.contract.prediction import STAGES, Item, Prediction, RuleEvent, json_line
-from device_runtime.telemetry import HISTORY_S, Histogram, Identity, Telemetry, summarise_window
+from device_runtime.telemetry import HISTORY_S, Histogram, Identity, Rates, Telemetry, summarise_window
 
 
 class Clock:
@@ -122,3 +122,16 @@ def test_every_latency_is_in_one_bucket_and_the_summary_is_among_them(values):
     assert histogram.sum_ms == pytest.approx(sum(values))
     window = summarise_window(values)
     assert min(values) - 0.001 <= window.p50 <= window.p95 <= max(values) + 0.001
+
+
+def test_the_rates_are_those_that_the_status_has(telemetry, clock):
+    assert telemetry.rates() == Rates(0, 0.0, None)
+    for number in range(400):
+        telemetry.predicted(prediction(number, invoke=float(number)))
+        clock.now += 0.04
+    status, rates = telemetry.status(), telemetry.rates()
+    assert rates.fps == status.fps == pytest.approx(25, rel=0.02)
+    assert rates.p95_ms == (status.age_ms and status.age_ms.p95)
+    assert rates.predictions == 400
+    clock.now += 60
+    assert telemetry.rates() == Rates(400, 0.0, None)
