@@ -42,7 +42,7 @@ def explain(environment: Environment, lines: Sequence[str]) -> EdgeError:
         return ConversionError(
             f"{what}: packages cannot be downloaded: {cause_of(lines)}",
             hint=f"connect to the network once and run: edgekit doctor --prepare {environment.name}; "
-            "or name a folder that has them: UV_FIND_LINKS=/folder UV_NO_INDEX=1",
+            "or name a folder that has them: UV_FIND_LINKS=/folder UV_OFFLINE=1",
         )
     if "no solution found" in text:
         hint = f"some of it is in {environment.index} only, which was not to be asked" if environment.index else ""

@@ -59,6 +59,14 @@ def describe_bundle(path: Path) -> BundleFacts:
     return BundleFacts(str(path), size, named.name, named.version, packages, signed)
 
 
+def label_of(blob: BlobRef) -> str:
+    """Return what a blob is called for people: of a wheel (PEP 427) its package and version, else its file's name."""
+    if blob.role != "wheel":
+        return blob.name
+    name, _, rest = blob.name.partition("-")
+    return f"{name.replace('_', '-')} {rest.partition('-')[0]}"
+
+
 def _package(package: Package) -> PackageFacts:
     manifest = package.manifest
     return PackageFacts(

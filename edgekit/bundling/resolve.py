@@ -137,7 +137,7 @@ def _explained(packages: Sequence[str], lines: Sequence[str]) -> EdgeError:
     if lacks_network(lines):
         return EdgeError(
             f"{what}: no package index can be reached, and the answer is not in {cache_folder()}: {cause_of(lines)}",
-            hint="connect to the network once; or name a folder of wheels: UV_FIND_LINKS=/folder UV_NO_INDEX=1",
+            hint="connect to the network once; or name a folder of wheels: UV_FIND_LINKS=/folder UV_OFFLINE=1",
         )
     return EdgeError(
         f"{what}: {cause_of(lines)}",

@@ -57,6 +57,7 @@ def command(
     edgekit bundle out/belt.tflite -o belt.edgekit --golden photos/
     """  # noqa: D301 - click wants the control character, which keeps lines as they are
     from edgekit.bundling.build import build_bundle  # noqa: PLC0415 - the runtime below takes 0.2 s to import
+    from edgekit.bundling.describe import label_of  # noqa: PLC0415
     from edgekit.bundling.request import Wanted, bundle_request  # noqa: PLC0415
     from edgekit.project.locate import located_model  # noqa: PLC0415
 
@@ -73,7 +74,7 @@ def command(
     blobs = dict.fromkeys(blob for package in facts.packages for blob in package.blobs)
     table(
         ("blob", "for", "size", "sha256"),
-        [(blob.name, blob.role, size(blob.size), blob.hex[:12]) for blob in blobs],
+        [(label_of(blob), blob.role, size(blob.size), blob.hex[:12]) for blob in blobs],
         right=(2,),
     )
     answer(f"next: edgekit deploy {facts.path} {_TARGETS[facts.packages[0].compat.machine == ANY]}")

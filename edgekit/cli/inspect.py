@@ -232,11 +232,13 @@ def _inspect_bundle(file: Path, *, as_json: bool) -> None:
 
 
 def _show_package(package: PackageFacts) -> None:
+    from edgekit.bundling.describe import label_of  # noqa: PLC0415 - as above
+
     compat = package.compat
     answer(f"for {package.platform}: release {package.release}, {package.golden.count} goldens, {_needs(compat)}")
     if compat.system_packages:
         answer(f"the board must have: {', '.join(item.package for item in compat.system_packages)}")
-    rows = [(blob.name, blob.role, size(blob.size), blob.hex) for blob in package.blobs]
+    rows = [(label_of(blob), blob.role, size(blob.size), blob.hex) for blob in package.blobs]
     table(("blob", "for", "size", "sha256"), rows, right=(2,))
 
 

@@ -1,19 +1,26 @@
 import io
+import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from device_runtime.contract.events import Notice, silent
-from device_runtime.contract.service import ServiceSpec
-from device_runtime.errors import BadFileError, EdgeError, ModelError, UsageError
+from device_runtime.contract.service import PageSpec, ServiceSpec
+from device_runtime.errors import BadFileError, EdgeError, ModelError, UnfitError, UsageError
 from device_runtime.install.layout import open_bundle
+from device_runtime.install.signature import UnknownSignerError, UnsignedError
 from edgekit.boards.catalog import find_boards
 from edgekit.bundling.build import BundleRequest, build_bundle
-from edgekit.bundling.describe import describe_bundle
+from edgekit.bundling.describe import describe_bundle, label_of
+from edgekit.bundling.fit import RUNTIME_BYTES
 from edgekit.bundling.layout import content_of
+from edgekit.bundling.packages import Sources
 from edgekit.bundling.verify import verify_bundle
 from tests.support.bundles import pack, tiny_contents
+from tests.support.package_index import as_file
+from tests.support.signing import allow, make_key
 from tests.support.tflite import brightness_model
 
 
@@ -95,6 +102,115 @@ def test_a_full_disk_leaves_no_half_bundle(request_for, small_disk):
 def test_a_folder_that_is_missing_is_named(request_for, tmp_path):
     with pytest.raises(EdgeError, match="does not exist"):
         build_bundle(request_for(output=tmp_path / "none" / "x.edgekit"), silent)
+
+
+@pytest.fixture
+def for_boards(request_for, index):
+    """Make requests for bundles for boards, from an index of tiny wheels."""
+
+    def make(output, *boards, **changes):
+        return request_for(output, boards=find_boards(boards), sources=Sources(index.locks), **changes)
+
+    return make
+
+
+BOARDS = ("pi5-trixie", "pi4-bookworm", "pi-bookworm-32", "local")
+
+
+def test_a_bundle_for_boards_brings_the_wheels_of_each_and_the_device_runtime_first(for_boards, index):
+    facts = build_bundle(for_boards("boards.edgekit", *BOARDS), silent)
+    assert [package.platform for package in facts.packages] == [
+        "aarch64 cp311 glibc 2.36",
+        "aarch64 cp313 glibc 2.41",
+        "any machine",
+        "armv7l cp311 glibc 2.36",
+    ]
+    wheels = [[label_of(blob) for blob in package.blobs if blob.role == "wheel"] for package in facts.packages]
+    assert all(names[0].startswith("edgekit-device-runtime") for names in wheels)
+    assert wheels[1][1:] == [
+        "ai-edge-litert 2.3.0",
+        "flatbuffers 25.1",
+        "numpy 1.26.4",
+        "opencv-python-headless 4.11.0.86",
+        "pillow 11.0.0",
+    ]
+    assert (wheels[2][1:], wheels[3][1:]) == ([], ["tflite-runtime 2.14.0"])
+    published = {as_file(path).sha256 for path in index.files.iterdir()}
+    brought = {blob.hex for package in facts.packages for blob in package.blobs if blob.role == "wheel"}
+    assert brought - {facts.packages[0].blobs[11].hex} <= published
+    assert verify_bundle(for_boards("boards.edgekit").output, silent) == facts
+
+
+def test_a_package_says_what_its_board_must_have(for_boards):
+    facts = build_bundle(for_boards("boards.edgekit", *BOARDS), silent)
+    bookworm, _, local, small = (package.compat for package in facts.packages)
+    assert [item.package for item in small.system_packages] == ["python3-numpy", "python3-opencv", "python3-pil"]
+    assert bookworm.system_packages == local.system_packages == ()
+    assert bookworm.bytes_needed > small.bytes_needed
+    assert bookworm.memory_bytes == local.memory_bytes > RUNTIME_BYTES
+
+
+def test_equal_requests_for_boards_give_equal_bytes_whatever_their_order_and_the_cache(for_boards, empty_caches):
+    build_bundle(for_boards("one.edgekit", *BOARDS), silent)
+    build_bundle(for_boards("two.edgekit", *reversed(BOARDS)), silent)
+    shutil.rmtree(empty_caches)
+    build_bundle(for_boards("three.edgekit", *BOARDS), silent)
+    contents = {for_boards(f"{name}.edgekit").output.read_bytes() for name in ("one", "two", "three")}
+    assert len(contents) == 1
+
+
+def test_every_package_has_a_bill_of_what_is_in_it(for_boards):
+    facts = build_bundle(for_boards("boards.edgekit", *BOARDS), silent)
+    with open_bundle(for_boards("boards.edgekit").output) as bundle:
+        for package in facts.packages:
+            (listed,) = [blob for blob in package.blobs if blob.role == "sbom"]
+            bill = json.loads(b"".join(bundle.read(listed)))
+            hashes = {item["hashes"][0]["content"] for item in bill["components"] if "hashes" in item}
+            assert hashes == {blob.hex for blob in package.blobs if blob.role in ("wheel", "model")}
+
+
+def test_a_board_that_cannot_run_it_is_refused_before_anything_is_done(for_boards, index):
+    heard = []
+    request = for_boards("x.edgekit", "pi5-trixie", "pi-bookworm-32", service=ServiceSpec(engine="litert"))
+    with pytest.raises(UnfitError, match="pi-bookworm-32 cannot run this"):
+        build_bundle(request, heard.append)
+    assert [event.title.split()[0] for event in heard] == ["look"]
+    large = for_boards("x.edgekit", "zero2w-bookworm", service=ServiceSpec(page=PageSpec(), workers=64))
+    for file in index.files.iterdir():
+        file.unlink()
+    request.model.write_bytes(request.model.read_bytes() + bytes(3_000_000))
+    with pytest.raises(UnfitError, match="too little memory"):
+        build_bundle(large, heard.append)
+    assert len(heard) == 1
+    assert not request.output.exists()
+
+
+def test_a_signed_bundle_tells_who_signed_it_and_an_altered_one_does_not_pass(request_for, tmp_path):
+    key = make_key(tmp_path)
+    signers = allow(tmp_path / "allowed", ("me@example.org", key))
+    request = request_for(sign=key, sequence=7)
+    facts = build_bundle(request, silent)
+    assert (facts.signed, facts.packages[0].compat.sequence) == (True, 7)
+    assert verify_bundle(request.output, silent, signers).signer == "me@example.org"
+    with pytest.raises(UnknownSignerError):
+        verify_bundle(request.output, silent, allow(tmp_path / "other", ("me", make_key(tmp_path, "stranger"))))
+    build_bundle(request_for("plain.edgekit"), silent)
+    with pytest.raises(UnsignedError):
+        verify_bundle(request_for("plain.edgekit").output, silent, signers)
+
+
+def test_a_key_that_is_not_there_is_said_before_anything_is_done(request_for, tmp_path):
+    heard = []
+    with pytest.raises(UsageError, match="there is no key"):
+        build_bundle(request_for(sign=tmp_path / "none"), heard.append)
+    assert heard == []
+
+
+def test_signing_twice_with_an_ed25519_key_gives_equal_bytes(request_for, tmp_path):
+    key = make_key(tmp_path)
+    for name in ("one", "two"):
+        build_bundle(request_for(f"{name}.edgekit", sign=key), silent)
+    assert (tmp_path / "one.edgekit").read_bytes() == (tmp_path / "two.edgekit").read_bytes()
 
 
 def changed(bundle, tmp_path, **replaced):
