@@ -1,3 +1,4 @@
+import json
 import os
 import resource
 import shutil
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from device_runtime.contract.manifest import Compat
+from device_runtime.contract.decode import dumps
+from device_runtime.contract.manifest import INSTALLER_VERSION, BundleManifest, Compat, GoldenSpec
+from device_runtime.contract.oci import index_bytes, manifest_bytes
 from device_runtime.install.lock import using
+from edgekit.bundling.layout import content_of, write_layout
 from edgekit.bundling.wheel import device_wheel
 from tests.support import bundles as made
 from tests.support import small_disks
@@ -286,6 +290,51 @@ def test_too_little_space_is_said_before_anything_is_written(tmp_path, small_dis
     assert "bytes free" in refused.error["message"]
     assert leftovers(root) == []
     assert install("status", root).status["releases"] == []
+
+
+def written_by_another(folder, change):
+    """Write a bundle whose config ``change`` turned into one of another edgekit."""
+    contents = tiny_contents(folder)
+    blobs = tuple(content.ref for content in contents)
+    data = json.loads(dumps(BundleManifest("app", "1.0", blobs, golden=GoldenSpec(count=1))))
+    change(data)
+    config = json.dumps(data).encode()
+    manifest = manifest_bytes(config, blobs)
+    frame = [content_of("config", "config", config), content_of("manifest", "manifest", manifest)]
+    write_layout(folder / "other.edgekit", index_bytes((manifest,)), [*contents, *frame])
+    return folder / "other.edgekit"
+
+
+def test_a_bundle_of_an_older_edgekit_is_installed(tmp_path):
+    def older(config):
+        config["compat"] = {"machine": "any", "python": "any"}
+        del config["golden"], config["schema"]
+
+    assert install("apply", tmp_path / "board", written_by_another(tmp_path, older)).code == 0
+
+
+def test_what_a_newer_edgekit_adds_to_a_bundle_is_ignored_until_it_says_that_it_matters(tmp_path):
+    def newer(config):
+        config["colour"] = "red"
+        config["compat"]["camera"] = {"wanted": True}
+
+    assert install("apply", tmp_path / "board", written_by_another(tmp_path, newer)).code == 0
+
+    def matters(config):
+        config["blobs"] = "of another form"
+        config["compat"] = {"installer": INSTALLER_VERSION + 1}
+
+    refused = install("apply", tmp_path / "board", written_by_another(tmp_path, matters))
+    assert (refused.code, refused.error["code"]) == (6, "unfit")
+    assert f"needs installer {INSTALLER_VERSION + 1} or newer" in refused.error["message"]
+
+
+def test_the_state_of_an_older_installer_is_read(board, first):
+    state = json.loads((board / "state.json").read_text())
+    for name in ("sequences", "safe_mode"):
+        del state[name]
+    (board / "state.json").write_text(json.dumps(state))
+    assert install("status", board).status["current"]["release"] == release_of(first)
 
 
 def test_a_stray_blob_that_is_needed_after_all_is_written_again_when_room_was_made(tmp_path):

@@ -3,6 +3,7 @@ import errno
 import hashlib
 import os
 import shutil
+import signal
 import threading
 import time
 from pathlib import Path
@@ -29,7 +30,7 @@ from device_runtime.install.root import Root
 from device_runtime.install.site import Site
 from tests.support.bundles import pack, release_of, tiny_bundle, tiny_contents
 from tests.support.conversing import Parts, parts_of, write_folder
-from tests.support.faulty_files import FAULTS, FaultyFiles
+from tests.support.faulty_files import FaultyFiles, kill_at
 from tests.support.installing import current, install, leftovers
 
 
@@ -162,6 +163,26 @@ def test_a_rest_that_begins_elsewhere_is_refused_and_told_where_to_begin(tmp_pat
     assert whole_of(root, request.digest).read_bytes() == content
 
 
+def test_a_receiver_killed_at_any_call_is_gone_on_with(tmp_path, parts):
+    root = tmp_path / "board"
+    kept = 0
+    for point in range(1000):
+        shutil.rmtree(root, ignore_errors=True)
+        child = os.fork()
+        if child == 0:
+            receive(root, parts.messages()[:-1], fs=FaultyFiles(kill_at(point)))
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        kept = max(kept, len(arrived(Root(root))))
+        receive(root, going_on(parts, root))
+        with open_bundle(root / "incoming") as bundle:
+            assert b"".join(bundle.read(bundle.packages[0].manifest.blobs[0]))
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+    assert (point > 30, kept) == (True, len(parts.blobs))
+
+
 def test_only_what_the_index_names_is_taken_with_the_size_that_it_says(tmp_path, parts):
     messages = parts.messages()[:-1]
     digest = "sha256:" + "a" * 64
@@ -213,7 +234,7 @@ class FullFiles(FaultyFiles):
     """No space for the data of what comes."""
 
     def __init__(self):
-        super().__init__(FAULTS["kill"](None))
+        super().__init__(kill_at(None))
 
     def write(self, descriptor, data):
         if len(data) > 9000:
