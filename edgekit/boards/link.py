@@ -28,6 +28,8 @@ from edgekit.boards.errors import UnreachableError
 from edgekit.boards.ssh import SshTarget, ssh_error
 from edgekit.boards.way import InstallerPack, Way
 
+WAIT_S = 10.0
+"""A board's installer may wait so long for another one: a question, or what a boot settles, takes no longer."""
 _GREETING_S = 120.0
 """An old board under load, which settles what a power cut left before it speaks."""
 _ASKED_S = 600.0
@@ -44,8 +46,8 @@ _SSH_FAILED = 255
 class Link:
     """An open conversation.
 
-    ``status`` is what the board told at its beginning; ``exchanges`` counts how often the board was waited for;
-    ``sent_bytes`` are the bytes of installers, indexes and blobs that went to it.
+    ``status`` is what the board told at its beginning, ``began`` (monotonic, s) is when that was; ``exchanges`` counts
+    how often the board was waited for; ``sent_bytes`` are the bytes of installers, indexes and blobs that went to it.
     """
 
     def __init__(self, way: Way, channel: Channel, events: Events) -> None:
@@ -55,6 +57,7 @@ class Link:
         self._events = events
         self._final: Answer | ReportedError | None = None
         self._applying = False
+        self.began = time.monotonic()
         self.exchanges = 0
         self.sent_bytes = 0
         self._write(way.opening, may_fail=True)

@@ -99,12 +99,24 @@ class _Job:
     ask: bool
 
     def __call__(self, place: LocalTarget | SshTarget, events: Events, stopper: Stopper | None = None) -> Deployment:
-        from device_runtime.contract.events import Step  # noqa: PLC0415 - only this verb's own work needs the rest
-        from edgekit.boards.link import open_link  # noqa: PLC0415
+        from device_runtime.contract.events import Notice, Step  # noqa: PLC0415 - only this verb's own work needs the rest
+        from device_runtime.errors import EdgeError  # noqa: PLC0415
+
+        events(Step("ask the board what it has"))
+        try:
+            return self._once(place, events, stopper)
+        except EdgeError as error:
+            if error.code != "resume-mismatch":
+                raise
+        # What an earlier command had sent arrived only after the board was asked.
+        events(Notice("more had come than the board knew; asking once more"))
+        return self._once(place, events, stopper)
+
+    def _once(self, place: LocalTarget | SshTarget, events: Events, stopper: Stopper | None) -> Deployment:
+        from edgekit.boards.link import open_link  # noqa: PLC0415 - as above
         from edgekit.boards.way import way_to  # noqa: PLC0415
         from edgekit.deploying.deploy import deploy, plan_deployment  # noqa: PLC0415
 
-        events(Step(f"ask {place}"))
         with open_link(way_to(place, self.scope, ask=self.ask), stopper, events) as link:
             if self.dry_run:
                 return plan_deployment(link, self.facts, self.wishes)
@@ -123,8 +135,9 @@ def _deploy_all(places: tuple[LocalTarget | SshTarget, ...], job: _Job, parallel
     table(("board", "outcome", "code", "runs", "sent", "seconds"), [_row(each) for each in outcomes], right=(2, 4, 5))
     for outcome in outcomes:
         if outcome.error:
-            answer(f"{outcome.target}: {outcome.error.message}")
-            answer("".join(f"  hint: {line}\n" for line in outcome.error.hint.splitlines()).rstrip())
+            answer(f"{outcome.target}: {outcome.error.message.removeprefix(f'{outcome.target}: ')}")
+            for line in outcome.error.hint.splitlines():
+                answer(f"  hint: {line}")
         elif outcome.done and not outcome.done.health.ok and outcome.done.plan.action.value == "nothing":
             answer(f"{outcome.target}: {_unwell(outcome.done)}")
     return code

@@ -29,6 +29,7 @@ def command(place: LocalTarget | SshTarget, scope: str, *, yes: bool, as_json: b
     """  # noqa: D301 - click wants the control character, which keeps lines as they are
     from device_runtime.contract.session import Command  # noqa: PLC0415 - only this verb's own work needs the rest
     from device_runtime.errors import UsageError  # noqa: PLC0415
+    from edgekit.boards.link import WAIT_S  # noqa: PLC0415
 
     if not yes and not (sys.stdin.isatty() and not as_json):
         raise UsageError(
@@ -40,7 +41,7 @@ def command(place: LocalTarget | SshTarget, scope: str, *, yes: bool, as_json: b
             raise UsageError(f"expected {place}, got {typed}; nothing was removed")
     with progress() as events, reach(place, scope) as link:
         gone = link.status.current
-        result = link.result(Command("remove"), events)
+        result = link.result(Command("remove", WAIT_S), events)
     if as_json:
         answer_json({"target": str(place), "result": result})
         return

@@ -26,9 +26,10 @@ def command(place: LocalTarget | SshTarget, scope: str, *, as_json: bool) -> Non
     edgekit rollback ssh://pi@board.local
     """  # noqa: D301 - click wants the control character, which keeps lines as they are
     from device_runtime.contract.session import Command  # noqa: PLC0415 - only this verb's own work needs the rest
+    from edgekit.boards.link import WAIT_S  # noqa: PLC0415
 
     with progress() as events, reach(place, scope) as link:
-        result = link.result(Command("rollback"), events)
+        result = link.result(Command("rollback", WAIT_S), events)
     if as_json:
         answer_json({"target": str(place), "result": result})
         return

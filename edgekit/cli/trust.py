@@ -29,11 +29,12 @@ def command(signers: Path, place: LocalTarget | SshTarget, scope: str, *, as_jso
     edgekit trust allowed_signers ssh://pi@board.local
     """  # noqa: D301 - click wants the control character, which keeps lines as they are
     from device_runtime.contract.session import Command  # noqa: PLC0415 - only this verb's own work needs the rest
+    from edgekit.boards.link import WAIT_S  # noqa: PLC0415
     from edgekit.boards.signers import read_signers  # noqa: PLC0415
 
     text = read_signers(signers)
     with progress() as events, reach(place, scope) as link:
-        result = link.result(Command("trust", text=text), events)
+        result = link.result(Command("trust", WAIT_S, text=text), events)
     if as_json:
         answer_json({"target": str(place), "result": result})
     else:

@@ -56,12 +56,13 @@ def _verify_bundle(bundle: Path, signers: Path | None, *, as_json: bool) -> None
 
 def _verify_board(target: str | None, scope: str, *, as_json: bool) -> None:
     from device_runtime.contract.session import Command  # noqa: PLC0415 - only this verb's own work needs the rest
+    from edgekit.boards.link import WAIT_S  # noqa: PLC0415
     from edgekit.boards.target import find_place  # noqa: PLC0415
     from edgekit.project.config import find_project  # noqa: PLC0415
 
     place = find_place(target, find_project(Path.cwd()))
     with progress() as events, reach(place, scope) as link:
-        result = link.result(Command("verify"), events)
+        result = link.result(Command("verify", WAIT_S), events)
     if as_json:
         answer_json({"ok": True, "target": str(place), "result": result})
         return

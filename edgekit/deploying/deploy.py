@@ -14,7 +14,7 @@ from device_runtime.contract.session import Apply, Blob, Index
 from device_runtime.contract.status import InstallResult, Outcome
 from device_runtime.install.layout import Bundle, open_bundle
 from edgekit.boards.health import Health, health_of
-from edgekit.boards.link import Link
+from edgekit.boards.link import WAIT_S, Link
 from edgekit.bundling.describe import BundleFacts
 from edgekit.deploying.plan import Action, DeployPlan, Upload, Wishes, plan_deploy
 
@@ -24,7 +24,7 @@ class Deployment:
     """What was planned, and what came of it; ``result`` is None when only a plan was wanted.
 
     ``health`` is how what ran before was doing when the board was asked; ``sent_bytes`` and ``exchanges`` are what
-    the connection carried.
+    the connection carried; ``seconds`` count from its beginning.
     """
 
     target: str
@@ -58,7 +58,6 @@ def deploy(link: Link, bundle: BundleFacts, wishes: Wishes, events: Events) -> D
         UnreachableError: the connection was lost.
         EdgeError: what ``plan_deploy`` refuses before anything is sent, or the board's installer said.
     """
-    began = time.monotonic()
     planned = plan_deployment(link, bundle, wishes)
     plan = planned.plan
     if plan.action is Action.NOTHING:
@@ -73,8 +72,8 @@ def deploy(link: Link, bundle: BundleFacts, wishes: Wishes, events: Events) -> D
             events(Notice(warning, "warning"))
         with open_bundle(Path(bundle.path)) as opened:
             _send(link, opened, plan, events)
-        result = link.result(Apply(retry=wishes.retry), events)
-    seconds = time.monotonic() - began
+        result = link.result(Apply(wishes.retry, WAIT_S), events)
+    seconds = time.monotonic() - link.began
     return Deployment(
         link.name, bundle.path, plan, planned.health, result, link.sent_bytes, link.exchanges, round(seconds, 3)
     )

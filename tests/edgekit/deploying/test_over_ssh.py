@@ -312,7 +312,7 @@ def test_several_boards_each_come_to_their_own_end(edgekit, server, tmp_path):
     again = edgekit("deploy", bundle, good, away, other, "--parallel", "2")
     assert again.code == 5
     assert again.out.count("unchanged") == 2
-    assert "nothing listens" in again.out
+    assert f"\n{away}: nothing listens" in again.out
 
 
 def test_all_targets_of_a_project_are_deployed_to_at_once(edgekit, server, tmp_path):
