@@ -82,6 +82,14 @@ def test_asking_a_bare_board_leaves_nothing_there(edgekit, board, tmp_path):
     assert not (tmp_path / "far").exists()
 
 
+def test_the_users_scope_is_where_the_login_keeps_its_data(edgekit, tmp_path, tmp_path_factory, monkeypatch):
+    with ssh_server(tmp_path_factory.mktemp("user"), f"SetEnv XDG_DATA_HOME={tmp_path}/data") as machine:
+        monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(machine.config))
+        status = edgekit("status", machine.target, "--scope", "user", "--json").json["status"]
+    assert (status["root"], status["scope"]) == (f"{tmp_path}/data/edgekit", "user")
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_release_that_fails_there_is_told_with_its_reason_and_what_runs_still(edgekit, board, tmp_path):
     edgekit.ok("deploy", tiny_bundle(tmp_path, "1.0"), board)
     bad = tiny_bundle(tmp_path, "2.0", check=MISMATCH)
