@@ -130,6 +130,8 @@ class IndexServer:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}/simple"
+        # Some indexes write the name and the password that they were asked with into their links.
+        self._base = f"http://{user}@127.0.0.1:{self.port}" if user else ""
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
@@ -152,7 +154,7 @@ class IndexServer:
         name = path.removeprefix("/simple/").strip("/")
         wheels = [wheel for wheels in index.pins.get(name, {}).values() for wheel in wheels]
         links = [
-            f'<a href="/files/{wheel.name}#sha256={as_file(wheel).sha256}">{wheel.name}</a>'
+            f'<a href="{self._base}/files/{wheel.name}#sha256={as_file(wheel).sha256}">{wheel.name}</a>'
             for wheel in wheels
             if wheel.is_file()
         ]
