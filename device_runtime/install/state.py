@@ -1,15 +1,19 @@
-"""``state.json``, read forgivingly and written whole; and the links that follow it."""
+"""``state.json``, read forgivingly and written whole, with a checksum; the links follow it."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from typing import Optional
+from typing import Any, Optional
 
-from device_runtime.contract.decode import dumps, loads
+from device_runtime.contract.decode import decode, dumps, encode
 from device_runtime.contract.status import STATE_SCHEMA, InstallState
 from device_runtime.errors import BadFileError
 from device_runtime.install.fsops import FileSystem, replace_file
 from device_runtime.install.root import Root
+
+_CHECKSUM = "checksum"
+"""SHA-256 of the canonical JSON of all the rest. One flipped bit, of ``committed`` say, would let nothing run."""
 
 
 def read_state(root: Root) -> Optional[InstallState]:
@@ -19,9 +23,13 @@ def read_state(root: Root) -> Optional[InstallState]:
         BadFileError: a newer installer wrote it; this one does not touch what it cannot understand.
     """
     try:
-        text = root.state.read_text(encoding="utf-8")
-        schema = json.loads(text).get("schema", STATE_SCHEMA)
-    except (FileNotFoundError, ValueError, AttributeError, RecursionError):
+        data = json.loads(root.state.read_text(encoding="utf-8"))
+        checksum = data.pop(_CHECKSUM, None)
+        schema = data.get("schema", STATE_SCHEMA)
+        # A state without one is an older installer's.
+        if checksum is not None and checksum != _checksum(data):
+            return None
+    except (FileNotFoundError, ValueError, AttributeError, TypeError, RecursionError):
         return None
     if isinstance(schema, int) and schema > STATE_SCHEMA:
         raise BadFileError(
@@ -29,11 +37,16 @@ def read_state(root: Root) -> Optional[InstallState]:
             hint="use the edgekit that installed last on this board, or a newer one",
         )
     try:
-        return loads(InstallState, text, str(root.state))
+        return decode(InstallState, data, str(root.state))
     except BadFileError:
         return None
 
 
 def write_state(fs: FileSystem, root: Root, state: InstallState) -> None:
     """Replace the state: a decision is made in the instant of this rename. Raises OSError."""
-    replace_file(fs, root.state, dumps(state).encode())
+    data = encode(state)
+    replace_file(fs, root.state, dumps({**data, _CHECKSUM: _checksum(data)}).encode())
+
+
+def _checksum(data: dict[str, Any]) -> str:
+    return hashlib.sha256(dumps(data).encode()).hexdigest()
