@@ -1,10 +1,11 @@
+import dataclasses
 import re
 
 import pytest
 
 from device_runtime.engine.litert import ENGINES
 from device_runtime.errors import UsageError
-from edgekit.boards.catalog import find_boards, load_catalog
+from edgekit.boards.catalog import Board, find_boards, load_catalog
 from edgekit.bundling.needs import ENGINE_PACKAGES, provided_by
 from edgekit.bundling.resolve import LOCKS
 
@@ -44,3 +45,10 @@ def test_an_unknown_board_is_answered_with_the_one_that_was_probably_meant():
     with pytest.raises(UsageError, match='no board "locl"') as caught:
         find_boards(("locl",))
     assert caught.value.hint == 'did you mean "local"?'
+
+
+def test_the_reference_lists_every_board_and_every_key():
+    page = (LOCKS.parents[2] / "docs" / "reference" / "boards.md").read_text()
+    named = set(re.findall(r"`([^`]+)`", page))
+    assert set(CATALOG) <= named
+    assert {field.name for field in dataclasses.fields(Board)} <= {name.removesuffix("[]") for name in named}
