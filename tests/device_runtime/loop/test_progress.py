@@ -108,9 +108,12 @@ def test_a_loop_that_delivers_gets_on_and_its_end_is_told_first():
     assert looks.stopped
 
 
-def test_a_loop_that_always_has_something_to_do_gets_on():
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_loop_that_always_has_something_to_do_gets_on(damaged):
     def slow(frame):
         threading.Event().wait(0.005)
+        if damaged:
+            raise DamagedFrameError(f"frame {frame.index}")
         return predict(frame)
 
     with looping(ScriptedCamera([(0, 1)] * 1_000_000), slow, sinks=[ListSink()]) as looks:
