@@ -28,6 +28,7 @@ from device_runtime.install.receive import Receiver, ResumeMismatchError
 from device_runtime.install.room import DiskFullError
 from device_runtime.install.root import Root
 from device_runtime.install.site import Site
+from tests.support import small_disks
 from tests.support.bundles import pack, release_of, tiny_bundle, tiny_contents
 from tests.support.conversing import Parts, parts_of, write_folder
 from tests.support.faulty_files import FaultyFiles, kill_at
@@ -228,6 +229,21 @@ def test_too_little_space_is_said_before_the_blobs_come(small_disk, tmp_path):
     with pytest.raises(DiskFullError, match=r"needs 4\d{6} bytes, \d+ bytes free"):
         receive(root, big.messages()[:3])
     assert sum(path.stat().st_size for path in root.rglob("*")) < 100_000
+
+
+def test_what_came_takes_its_room_once(tmp_path):
+    reason = small_disks.why_not()
+    if reason:
+        pytest.skip(reason)
+    heavy = parts_of(pack(tmp_path / "heavy", tiny_contents(tmp_path, model=os.urandom(9_000_000))))
+    small_disks.make_disk(tmp_path / "image")
+    with small_disks.mounted(tmp_path / "image", tmp_path / "disk") as disk:
+        root = disk / "board"
+        with pytest.raises(HostGoneError):
+            receive(root, heavy.messages()[:-1], 8_500_000)
+        # Less than the whole model is free now.
+        receive(root, going_on(heavy, root))
+        assert apply_bundle(site_of(root), root / "incoming").current.version == "1.0"
 
 
 class FullFiles(FaultyFiles):
