@@ -13,27 +13,10 @@ from tests.support.bundles import MISMATCH, OK, pack, tiny_bundle, tiny_contents
 from tests.support.cut_line import CutLine
 from tests.support.installing import current, environment, leftovers
 from tests.support.ssh_server import ssh_server
-from tests.support.terminal import Terminal
 from tests.support.waiting import wait_for
 
 MODEL_BYTES = 3_000_000
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with ssh_server(tmp_path_factory.mktemp("sshd")) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def configured(server, monkeypatch):
-    monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(server.config))
-
-
-@pytest.fixture
-def board(server, tmp_path):
-    """A folder of the far machine, as a target."""
-    return server.folder_target(tmp_path / "far" / "board")
+pytestmark = pytest.mark.usefixtures("configured")
 
 
 def sizes(bundle, *roles):
@@ -357,34 +340,6 @@ def test_a_board_can_be_rid_of_it_all(edgekit, board, tmp_path):
     assert "app 1.0 (release" in edgekit.ok("remove", board, "--yes").out
     left = [path for path in (tmp_path / "far").rglob("*") if path.is_file()]
     assert left == []
-
-
-def in_terminal(config, *arguments):
-    """Run the command line in a terminal of its own."""
-    return Terminal([sys.executable, "-m", "edgekit", *arguments], {**environment(), "EDGEKIT_SSH_CONFIG": str(config)})
-
-
-def test_in_a_terminal_ssh_may_ask_and_once_is_enough(server, board, tmp_path):
-    known = tmp_path / "known_hosts"
-    config = tmp_path / "ssh_config"
-    config.write_text(server.config.read_text().replace(str(server.known_hosts), str(known)))
-    terminal = in_terminal(config, "deploy", str(tiny_bundle(tmp_path, "1.0")), board)
-    terminal.answer("Are you sure you want to continue connecting", "yes\n")
-    assert terminal.end() == 0, terminal.text
-    assert "app 1.0 (release" in terminal.text
-    assert terminal.text.count("Are you sure") == 1
-    assert known.read_text().startswith("[127.0.0.1]:")
-
-
-@pytest.mark.parametrize(("typed", "code"), [("yes", 2), ("TARGET", 0)])
-def test_in_a_terminal_the_name_of_what_is_removed_is_asked_for(edgekit, server, tmp_path, typed, code):
-    target = f"local:{tmp_path / 'board'}"
-    edgekit.ok("deploy", tiny_bundle(tmp_path, "1.0"), target)
-    terminal = in_terminal(server.config, "remove", target)
-    terminal.answer("to go on: ", typed.replace("TARGET", target) + "\n")
-    assert terminal.end() == code, terminal.text
-    assert ("nothing was removed" in terminal.text) == (code == 2)
-    assert (tmp_path / "board" / "current").exists() == (code == 2)
 
 
 def test_a_board_that_trusts_signers_refuses_others_before_anything_is_sent(edgekit, server, board, tmp_path):
