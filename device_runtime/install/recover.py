@@ -10,10 +10,11 @@ from device_runtime.contract.events import Notice
 from device_runtime.contract.status import InstallState
 from device_runtime.install.activate import forget_return, point_current, point_previous
 from device_runtime.install.collect import sweep
-from device_runtime.install.release import is_whole
+from device_runtime.install.release import is_whole, read_release
 from device_runtime.install.root import linked_release
 from device_runtime.install.site import Site
 from device_runtime.install.state import read_state, write_state
+from device_runtime.install.trust import with_sequence
 
 
 def recover(site: Site) -> InstallState:
@@ -59,8 +60,16 @@ def _rebuilt(site: Site) -> InstallState:
     _tell(site, "state-rebuilt", current, f"{site.root.state.name} was lost; it was made again from the links")
     # Whether ``current`` was on trial is not known any more, so it has to prove itself.
     if current and previous and not site.application.preflight(site.root.release(current)).ok:
-        return InstallState(committed=previous)
-    return InstallState(committed=current or previous, fallback=previous if current else None)
+        return _with_sequences(site, InstallState(committed=previous))
+    return _with_sequences(site, InstallState(committed=current or previous, fallback=previous if current else None))
+
+
+def _with_sequences(site: Site, state: InstallState) -> InstallState:
+    """Return the state with the sequences of what is installed: the board does not go back further than that."""
+    for release in (state.committed, state.fallback):
+        if release is not None:
+            state = with_sequence(state, read_release(site.root, release))
+    return state
 
 
 def _without_missing(site: Site, state: InstallState) -> InstallState:

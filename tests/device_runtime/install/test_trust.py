@@ -124,6 +124,14 @@ def test_a_return_by_hand_stays_possible_and_does_not_lower_the_sequence(tmp_pat
     assert install("status", root).status["sequences"] == {"app": 3}
 
 
+def test_a_lost_state_does_not_let_older_bundles_in(tmp_path, key, signers):
+    root = tmp_path / "board"
+    install("trust", root, signers)
+    install("apply", root, numbered(tmp_path, "1.3", 3, key))
+    (root / "state.json").unlink()
+    assert install("apply", root, numbered(tmp_path, "1.2", 2, key)).error["code"] == "older-sequence"
+
+
 def test_sequences_are_of_each_application_for_itself(tmp_path):
     with open_bundle(pack(tmp_path / "b", tiny_contents(tmp_path), name="b", compats=[Compat(sequence=5)])) as bundle:
         manifest = bundle.packages[0].manifest
