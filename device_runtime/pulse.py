@@ -124,8 +124,8 @@ class Heart:
         self._beaten = self._told = now
         pulse = self._pulse(now)
         sign = {"WATCHDOG": 1} if self.ready else {"EXTEND_TIMEOUT_USEC": round(self._extend_s * 1e6)}
+        self._write(pulse)  # first, so that who hears READY finds it
         self._notifier.send(**assignments, STATUS=self._text(pulse), **sign)
-        self._write(pulse)
 
     def _pulse(self, now: float) -> Pulse:
         health: Literal["starting", "ok", "failing"] = "starting"

@@ -148,13 +148,21 @@ def test_a_model_that_cannot_be_read_ends_a_service_at_once(tmp_path, manager):
     manager.wait("STATUS", "failed: ")
 
 
-@pytest.mark.parametrize(("part", "words"), [("model", "the model gives no answer"), ("sink", "list takes no more")])
-def test_a_part_that_hangs_silences_the_watchdog_and_the_pulse(manager, part, words):
+@pytest.mark.parametrize(
+    ("part", "words", "ready"),
+    [
+        ("first", "the model gives no answer", 0),
+        ("model", "the model gives no answer", 1),
+        ("sink", "list takes no more", 1),
+    ],
+)
+def test_a_part_that_hangs_silences_the_watchdog_and_the_pulse(manager, part, words, ready):
     with manager.running(part, module=HANGING) as process:
         first = manager.wait("STATUS", words)
         old = pulse_of(manager)
         wait_for(lambda: len([text for text in manager.all("STATUS") if words in text]) >= 10)
-        assert not any("WATCHDOG" in message for message in manager.received[first:])
+        assert not any({"WATCHDOG", "EXTEND_TIMEOUT_USEC"} & set(message) for message in manager.received[first:])
+        assert manager.count("READY") == ready
         assert pulse_of(manager) == old
         assert words in process.stdout.readline()  # the journal is told once, before the service is started anew
         process.terminate()

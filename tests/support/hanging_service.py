@@ -1,4 +1,4 @@
-"""A service of which one part hangs after five frames: ``python -m tests.support.hanging_service model|sink|never``."""
+"""A service of which a part hangs: ``first`` inference, ``model`` or ``sink`` after five frames, or ``never``."""
 
 import signal
 import sys
@@ -25,7 +25,7 @@ class Sink(ListSink):
 
 
 def predict(frame):
-    if sys.argv[1] == "model" and frame.index >= 5:
+    if sys.argv[1] == "first" or (sys.argv[1] == "model" and frame.index >= 5):
         HUNG.wait()
     return Prediction(frame.index, frame.captured_ns, (), {"total": (time.monotonic_ns() - frame.captured_ns) / 1e6})
 

@@ -66,7 +66,11 @@ class Manager:
         """Wait until a variable was given a value with ``text`` in it, and return how many messages came before."""
 
         def hits():
-            return [number for number, message in enumerate(list(self.received)) if text in message.get(name, "\0")]
+            return [
+                number
+                for number, message in enumerate(list(self.received))
+                if name in message and text in message[name]
+            ]
 
         return wait_for(hits)[0]
 
