@@ -121,7 +121,7 @@ class Receiver:
         """
         ref = self._named(request)
         whole, part = self._root.incoming_blobs / ref.hex, self._root.incoming_blobs / (ref.hex + PART)
-        there = came(self._root, ref)
+        there = self._there(ref, whole, part)
         if request.offset not in (0, there):
             raise ResumeMismatchError(
                 f"{ref.digest}: expected it to go on at byte {there}, got byte {request.offset}",
@@ -136,6 +136,14 @@ class Receiver:
             self._site.fs.rename(part, whole)
         if not self._announced.complete:
             self._learn()
+
+    def _there(self, ref: BlobRef, whole: Path, part: Path) -> int:
+        """Return how many bytes of a blob came; what cannot be of it is removed first, as after a power cut."""
+        if whole.exists() and whole.stat().st_size != ref.size:
+            self._site.fs.remove(whole)
+        if part.exists() and part.stat().st_size > ref.size:
+            self._site.fs.remove(part)
+        return came(self._root, ref)
 
     def _take(self, ref: BlobRef, part: Path, offset: int) -> None:
         digest = hashlib.sha256()

@@ -42,7 +42,7 @@ class Parts:
         said = [(Index(digest_of(self.index), len(self.index)), self.index)]
         for digest, content in self.blobs.items():
             if digest not in there:
-                offset = came.get(digest, 0)
+                offset = min(came.get(digest, 0), len(content))
                 said.append((Blob(digest, len(content), offset), content[offset:]))
         return [*said, (Apply(), b"")]
 

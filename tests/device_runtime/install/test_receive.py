@@ -164,6 +164,20 @@ def test_a_rest_that_begins_elsewhere_is_refused_and_told_where_to_begin(tmp_pat
     assert whole_of(root, request.digest).read_bytes() == content
 
 
+@pytest.mark.parametrize("suffix", ["", ".part"])
+@pytest.mark.parametrize("size", [0, 5, 200_000])
+def test_what_has_an_impossible_size_is_no_obstacle(tmp_path, parts, suffix, size):
+    root = tmp_path / "board"
+    receive(root, parts.messages()[:-1])
+    whole = whole_of(root, parts.messages()[-2][0].digest)
+    whole.unlink()
+    whole.with_name(whole.name + suffix).write_bytes(bytes(size))
+    for _ in range(2):  # once it may be told where to begin, or that it was spoilt
+        with contextlib.suppress(ResumeMismatchError, BadFileError):
+            receive(root, going_on(parts, root))
+    assert apply_bundle(site_of(root), root / "incoming").current.version == "1.0"
+
+
 def test_a_receiver_killed_at_any_call_is_gone_on_with(tmp_path, parts):
     root = tmp_path / "board"
     kept = 0
