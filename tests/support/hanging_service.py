@@ -1,5 +1,6 @@
 """A service of which a part hangs: ``first`` inference, ``model`` or ``sink`` after five frames, or ``never``."""
 
+import dataclasses
 import signal
 import sys
 import threading
@@ -8,6 +9,7 @@ import time
 from device_runtime.contract.prediction import Prediction
 from device_runtime.contract.service import HealthSpec
 from device_runtime.errors import Interrupted
+from device_runtime.loop.capture import CaptureSetup
 from device_runtime.loop.run import Limits, LoopSetup, run_loop
 from device_runtime.pulse import heart_of_service
 from device_runtime.signals import interrupt_on, leave
@@ -30,6 +32,10 @@ def predict(frame):
     return Prediction(frame.index, frame.captured_ns, (), {"total": (time.monotonic_ns() - frame.captured_ns) / 1e6})
 
 
+def camera():
+    return ScriptedCamera([(0.01, 1)] * 1_000_000, live=True)
+
+
 def tell(event):
     sys.stdout.write(f"{event.message}\n")
     sys.stdout.flush()
@@ -38,13 +44,11 @@ def tell(event):
 def main():
     interrupt_on(signal.SIGTERM)
     telemetry = Telemetry(Identity("m", "e", "s", stall_s=0.5))
-    camera = ScriptedCamera([(0.01, 1)] * 1_000_000, live=True)
+    setup = LoopSetup(Limits(stall_s=0.5), capture=CaptureSetup(camera, first_pause_s=0.01), telemetry=telemetry)
     with heart_of_service(None, tell) as heart:
         heart.watch(telemetry, HealthSpec())
         try:
-            run_loop(
-                camera, predict, [Sink()], LoopSetup(Limits(stall_s=0.5), telemetry=telemetry, keeper=heart, workers=1)
-            )
+            run_loop(camera(), predict, [Sink()], dataclasses.replace(setup, keeper=heart))
         except Interrupted:
             return 130
     return 0
