@@ -1,8 +1,10 @@
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -12,6 +14,14 @@ from device_runtime.contract.decode import dumps
 from device_runtime.contract.manifest import INSTALLER_VERSION, BundleManifest, Compat, SystemPackage
 from device_runtime.contract.oci import digest_of, index_bytes, manifest_bytes
 from device_runtime.contract.session import GREETING, Apply, Blob, Command, Index, Installer
+from device_runtime.errors import Interrupted
+from device_runtime.install.application import CheckedApplication
+from device_runtime.install.fsops import FileSystem
+from device_runtime.install.host import Host
+from device_runtime.install.root import Root
+from device_runtime.install.session import converse
+from device_runtime.install.site import Site
+from device_runtime.signals import interrupt_on
 from edgekit.bundling.installer_pack import installer_pack
 from tests.support import bundles as made
 from tests.support.bundles import journal_codes, pack, release_of, tiny_bundle, tiny_contents
@@ -355,3 +365,44 @@ def test_a_blob_of_an_odd_offset_is_refused(tmp_path, first):
             talk.greeted()
             talk.say(index, Blob(blobs[0][0].digest, blobs[0][0].size, offset))
             assert talk.answer()["error"]["code"] in ("bad-file", "resume-mismatch")
+
+
+class Talkative(CheckedApplication):
+    """An application whose log never ends."""
+
+    def logs(self, lines, follow):
+        yield f"the last {lines}"
+        while follow:
+            time.sleep(0.01)
+            yield "and one more"
+
+
+def test_a_log_that_is_followed_ends_when_the_host_hangs_up(tmp_path):
+    heard, said = os.pipe()
+    told, tells = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(said)
+        os.close(told)
+        interrupt_on(signal.SIGTERM)
+        with os.fdopen(tells, "w", buffering=1) as out:
+
+            def say(line):
+                out.write(line + "\n")
+
+            site = Site(
+                Root(tmp_path), Talkative(), FileSystem(), lambda event: say(f"{type(event).__name__}: {event.text}")
+            )
+            try:
+                converse(site, Host(heard), say, [])
+            except Interrupted:
+                os._exit(130)
+            os._exit(1)
+    os.close(heard)
+    os.close(tells)
+    with os.fdopen(told) as lines:
+        os.write(said, wire([(Command("logs", lines=7, follow=True), b"")]))
+        while "and one more" not in (line := lines.readline()):
+            assert line
+        os.close(said)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130

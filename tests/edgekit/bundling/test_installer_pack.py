@@ -1,3 +1,4 @@
+import ast
 import io
 import os
 import subprocess
@@ -49,3 +50,20 @@ def test_it_runs_where_there_is_nothing_but_python(tmp_path):
     assert (done.returncode, done.stderr) == (0, b"")
     assert b'"installer_digest": "sha256:' in done.stdout
     assert not os.path.lexists(tmp_path / "board")
+
+
+def test_everything_of_ours_is_imported_at_once():
+    # Python opens the zip anew for each module: one that is imported late would be looked for in another installer
+    # that took its place meanwhile.
+    with zipfile.ZipFile(io.BytesIO(installer_pack())) as archive:
+        sources = {name: archive.read(name) for name in archive.namelist() if name.endswith(".py")}
+    late = [
+        f"{name}:{node.lineno}"
+        for name, source in sources.items()
+        for function in ast.walk(ast.parse(source))
+        if isinstance(function, (ast.FunctionDef, ast.Lambda))
+        for node in ast.walk(function)
+        if (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("device_runtime"))
+        or (isinstance(node, ast.Import) and any(alias.name.startswith("device_runtime") for alias in node.names))
+    ]
+    assert late == []
