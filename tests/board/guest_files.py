@@ -45,10 +45,22 @@ _WITHOUT_CREDENTIALS = (
     "systemd-sysusers",
     "systemd-tmpfiles-setup",
     "systemd-tmpfiles-setup-dev",
+    "systemd-tmpfiles-setup-dev-early",
     "systemd-journald",
     "systemd-udevd",
     "console-getty",
 )
+
+# systemd 257 makes a unit's mounts in a way that the emulator cannot do (226/NAMESPACE): logind goes without.
+_NO_MOUNTS = """[Service]
+PrivateTmp=no
+ProtectControlGroups=no
+ProtectHome=no
+ProtectKernelLogs=no
+ProtectKernelModules=no
+ProtectSystem=no
+ReadWritePaths=
+"""
 
 FILES: dict[str, str] = {
     f"{LIKENESS}/cpus": "0-3\n",
@@ -78,6 +90,8 @@ FILES: dict[str, str] = {
     "/etc/motd": "",
     **{f"/etc/systemd/system/{name}.service.d/emulated.conf": _NO_CREDENTIALS for name in _WITHOUT_CREDENTIALS},
 }
+SUITE_FILES = {"trixie": {"/etc/systemd/system/systemd-logind.service.d/mounts.conf": _NO_MOUNTS}}
+"""What only one of Debian's suites needs."""
 MODES = {"/etc/sudoers.d/pi": 0o440}
 
 MASKED = (

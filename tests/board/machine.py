@@ -43,7 +43,7 @@ class Board:
         self._console = place.folder / "console.txt"
         self._keys = place.folder / "keys"
         mount_root(place, rootfs.root(suite))
-        rootfs.settle(self.root)
+        rootfs.settle(self.root, suite)
         self._make_keys()
 
     @property

@@ -101,9 +101,10 @@ def _add_users(root_folder: Path) -> None:
         in_root(root_folder, *words)
 
 
-def settle(root_folder: Path) -> None:
+def settle(root_folder: Path, suite: str) -> None:
     """Put the board's own files, units and links into a root filesystem."""
-    for name, content in guest_files.FILES.items():
+    files = {**guest_files.FILES, **guest_files.SUITE_FILES.get(suite, {})}
+    for name, content in files.items():
         path = root_folder / name.removeprefix("/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)

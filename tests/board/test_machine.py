@@ -28,9 +28,9 @@ print(json.dumps(engine.get_tensor(engine.get_output_details()[0]["index"]).toli
 """
 
 
-def _send(config, data):
-    """Send bytes to the file ``sent`` in pi's home, over SSH."""
-    words = ["ssh", "-F", config, "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2", "board"]
+def _send(config, data, alive_s=30):
+    """Send bytes to the file ``sent`` in pi's home, over SSH, which gives up after twice ``alive_s`` of silence."""
+    words = ["ssh", "-F", config, "-o", f"ServerAliveInterval={alive_s}", "-o", "ServerAliveCountMax=2", "board"]
     return subprocess.run([*words, "cat > sent; wc -c < sent"], input=data, capture_output=True, check=False)
 
 
@@ -124,7 +124,7 @@ def test_a_slow_line_takes_the_time_that_its_rate_implies(board, noise):
         sent = _send(line.ssh_config, noise)
         took_s = time.monotonic() - start_s
         counts = line.counts()
-    assert sent.stdout.strip() == str(len(noise)).encode()
+    assert sent.stdout.strip() == str(len(noise)).encode(), sent.stderr
     assert counts["to_board"]["payload_bytes"] >= len(noise)
     assert counts["to_board"]["lost"] == 0
     assert took_s >= len(noise) * 8 / rate_bits_s
@@ -134,7 +134,7 @@ def test_what_a_lossy_line_loses_is_sent_again(board, noise):
     with slow_link(board, rate_bits_s=4_000_000, delay_ms=5, loss=0.05, seed=3) as line:
         sent = _send(line.ssh_config, noise)
         counts = line.counts()
-    assert sent.stdout.strip() == str(len(noise)).encode()
+    assert sent.stdout.strip() == str(len(noise)).encode(), sent.stderr
     assert (board.root / "home/pi/sent").read_bytes() == noise
     assert counts["to_board"]["lost"] > 0
 
@@ -143,7 +143,7 @@ def test_what_a_lossy_line_loses_is_sent_again(board, noise):
 def test_a_line_is_cut_where_it_is_told_and_can_be_mended(board, noise, resets):
     with slow_link(board, rate_bits_s=4_000_000, delay_ms=5) as line:
         line.cut_after(20_000, resets=resets)
-        assert _send(line.ssh_config, noise).returncode == 255
+        assert _send(line.ssh_config, noise, alive_s=2).returncode == 255
         assert line.is_cut
         assert line.counts()["to_board"]["payload_bytes"] <= 20_000
         line.mend()
