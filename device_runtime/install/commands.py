@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
-from device_runtime.contract.events import LogLine, Step
+from device_runtime.contract.events import LogLine, Notice, Step
 from device_runtime.contract.manifest import INSTALLER_VERSION
 from device_runtime.contract.status import BoardStatus, InstallResult, InstallState, Outcome, ReleaseInfo
 from device_runtime.errors import BadFileError, EdgeError, InstallError
@@ -28,6 +29,7 @@ from device_runtime.install.trial import try_release
 from device_runtime.install.trust import check_signers, is_signed_only, set_signers
 
 _TOLD_ENTRIES = 20
+_CANNOT_WRITE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class NoPreviousError(EdgeError):
@@ -39,7 +41,7 @@ class NoPreviousError(EdgeError):
 def status(site: Site) -> BoardStatus:
     """Return what is on the board, after settling what a killed command left.
 
-    While another installer works, what is found is told as it is, marked ``busy``.
+    While another installer works, what is found is told as it is, marked ``busy``; and where nothing can be written.
 
     Raises:
         BadFileError: a newer installer was here.
@@ -48,10 +50,16 @@ def status(site: Site) -> BoardStatus:
     if not site.root.path.is_dir():
         return _status(site, InstallState(), busy=False)
     try:
-        with _settled(site, 0.0) as state:
-            return _status(site, state, busy=False)
+        with locked(site.fs, site.root):
+            return _status(site, recover(site), busy=False)
     except BusyError:
         return _status(site, read_state(site.root) or InstallState(), busy=True)
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise refused(error, Path(error.filename or site.root.path), "write") from error
+        # A card that wore out is read-only from then on: whoever asks why has to be told something.
+        site.events(Notice(f"nothing was settled: {refused(error, site.root.path, 'write')}", "warning"))
+        return _status(site, read_state(site.root) or InstallState(), busy=False)
 
 
 def roll_back(site: Site, *, wait_s: float = 0.0) -> InstallResult:

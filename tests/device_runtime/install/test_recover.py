@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ from device_runtime.install.fsops import FileSystem
 from device_runtime.install.journal import MAX_BYTES, Journal, read_journal
 from device_runtime.install.root import Root
 from tests.support.bundles import OK, journal_codes, release_of, tiny_bundle
+from tests.support.fault_points import run
 from tests.support.faulty_files import FaultyFiles, ShortFiles, full_from
 from tests.support.installing import content, current, install, leftovers
 
@@ -141,3 +143,15 @@ def test_a_journal_on_a_full_disk_stops_nobody(two):
 def test_a_system_that_takes_a_few_bytes_at_a_time_gets_them_all(two):
     Journal(Root(two), ShortFiles()).write("rollback", message="a message that is longer than seven bytes")
     assert read_journal(Root(two))[-1].message == "a message that is longer than seven bytes"
+
+
+def test_a_board_whose_disk_became_read_only_still_tells_its_status(two, second):
+    def read_only(_number, name):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), name)
+
+    before = content(two)
+    code, said, _ = run(["status", "--root", str(two)], FaultyFiles(read_only))
+    assert (code, said["status"]["current"]["release"]) == (0, release_of(second))
+    refused, said, _ = run(["recover", "--root", str(two)], FaultyFiles(read_only))
+    assert (refused, "read-only file system" in said["error"]["message"]) == (1, True)
+    assert content(two) == before

@@ -187,10 +187,10 @@ def test_a_bundle_for_a_newer_installer_is_refused_before_its_blobs_come(tmp_pat
     assert f"needs installer {INSTALLER_VERSION + 1} or newer" in error["message"]
 
 
-def test_missing_packages_of_the_system_are_named_with_what_brings_them(tmp_path):
+def test_missing_packages_of_the_system_are_named_with_what_brings_them(tmp_path, installer):
     compat = Compat(system_packages=(SystemPackage("json", "python3"), SystemPackage("nowhere", "python3-nowhere")))
     other = pack(tmp_path / "other.edgekit", tiny_contents(tmp_path), compats=[compat])
-    error = deploy(tmp_path / "board", other)["error"]
+    error = deploy(tmp_path / "board", other, installer=installer)["error"]
     assert (error["code"], error["exit_code"]) == ("missing-packages", 6)
     assert "lacks what the system has to bring: nowhere" in error["message"]
     assert error["hint"].endswith("sudo apt install python3-nowhere")
