@@ -192,7 +192,8 @@ def _check_space(site: Site, state: InstallState, bundle: Bundle, package: Packa
     if _room(site, bundle, lacking).fits(site.root.path):
         return lacking
     if not site.root.is_incoming(bundle.origin):
-        with contextlib.suppress(BusyError), receiving(site.fs, site.root):
+        # The lock itself may take an inode that is not there any more.
+        with contextlib.suppress(BusyError, OSError), receiving(site.fs, site.root):
             discard_incoming(site.fs, site.root)
     collect(site.fs, site.root, state)
     lacking = _lacking(site, package)  # blobs that nothing kept may have been what this one needs
