@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from device_runtime.errors import BadFileError
 from device_runtime.install.__main__ import main
 from device_runtime.install.application import CheckedApplication
 from device_runtime.install.fsops import FileSystem
@@ -71,7 +72,9 @@ def look(root: Path) -> dict:
     found = [path for path in root.rglob("*") if path.name.startswith(".tmp-") or path.name.endswith(".part")]
     # What a host sent in part is kept, so that it goes on from there.
     left = [str(path.relative_to(root)) for path in found if site.root.incoming not in path.parents]
-    state = read_state(site.root)
+    state = None
+    with contextlib.suppress(BadFileError):  # a newer installer's
+        state = read_state(site.root)
     fallback = state.fallback if state else None
     return {
         "current": release,
@@ -100,8 +103,8 @@ def points(plan: dict) -> list:
     records = []
     while True:
         fresh(base, root)
-        for earlier, fault, point in plan.get("before", ()):
-            run(words(earlier, root), FaultyFiles(FAULTS[fault](point)))
+        for earlier, kind, at, said in plan.get("before", ()):
+            run(words(earlier, root), FaultyFiles(FAULTS[kind](at)), said)
         point = len(records) * plan.get("step", 1)
         code, said, calls = run(words(command, root), FaultyFiles(FAULTS[plan["fault"]](point)), stdin)
         if code != KILLED and calls <= point:

@@ -63,7 +63,7 @@ def cut_power(boards, scenario: Scenario, folder, **options) -> list:
 def before(boards, name: str, point: int) -> list:
     """Return the option with which a scenario's command is killed before another one begins."""
     scenario = SCENARIOS[name]
-    return [[boards.words(scenario), "kill", point]]
+    return [[boards.words(scenario), "kill", point, _stdin(boards, scenario)]]
 
 
 def assert_safe(boards, scenario: Scenario, records) -> None:
@@ -78,6 +78,7 @@ def assert_safe_without_power(boards, scenario: Scenario, records) -> None:
         for disk in ("at_once", "after_a_flush"):
             assert_cut_well(boards, scenario, record[disk]["found"], {**record, **record[disk]}, failed=True)
     ended = records[-1]
+    assert ended["code"] == scenario.code, ended
     for disk in ("at_once", "after_a_flush"):
         found = ended[disk]["found"] or {"current": None, "trial": False}
         assert found["current"] in boards.ids(scenario.after), ended
@@ -119,5 +120,9 @@ def _plan(boards, scenario: Scenario, folder) -> dict:
         "folder": str(folder),
         "command": name,
         "arguments": arguments,
-        "stdin": str(boards.said(scenario.conversation)) if scenario.conversation else None,
+        "stdin": _stdin(boards, scenario),
     }
+
+
+def _stdin(boards, scenario: Scenario):
+    return str(boards.said(scenario.conversation)) if scenario.conversation else None

@@ -19,8 +19,6 @@ from tests.support.fault_points import KILLED, look, run, settle_and_repeat, wor
 from tests.support.faulty_files import FAULTS, FaultyFiles
 from tests.support.small_disks import QUIET, copy_as_it_is, make_disk, mounted
 
-ENDED = "ended"
-
 
 def cuts(plan: dict) -> list:
     """Return one record for each cut: the two disks that it left, ``at_once`` or ``after_a_flush``.
@@ -34,10 +32,10 @@ def cuts(plan: dict) -> list:
         records = []
         while True:
             point = len(records) * plan.get("step", 1)
-            ended = _cut(work, plan, command, point)
+            code, said = _cut(work, plan, command, point)
             disks = {name: _look(work, name, plan, command) for name in ("at_once", "after_a_flush")}
-            records.append({"point": ENDED if ended else point, **disks})
-            if ended:
+            records.append({"point": point, "code": code, "said": said, **disks})
+            if code != KILLED:
                 return records
 
 
@@ -49,12 +47,12 @@ def _make_board(work: Path, plan: dict) -> None:
         root = disk / "root"
         if Path(plan["base"]).exists():
             shutil.copytree(plan["base"], root, symlinks=True)
-        for earlier, fault, point in plan.get("before", ()):
-            run(words(earlier, root), FaultyFiles(FAULTS[fault](point)))
+        for earlier, fault, point, stdin in plan.get("before", ()):
+            run(words(earlier, root), FaultyFiles(FAULTS[fault](point)), stdin)
 
 
-def _cut(work: Path, plan: dict, command, point: int) -> bool:
-    """Cut the power before call ``point``; return whether the command had ended before."""
+def _cut(work: Path, plan: dict, command, point: int) -> tuple:
+    """Cut the power before call ``point``, or when the command has ended; return its exit code, and its last line."""
     image, disk = work / "live", work / "disk"
     copy_as_it_is(work / "base", image)
 
@@ -71,11 +69,10 @@ def _cut(work: Path, plan: dict, command, point: int) -> bool:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with mounted(image, disk, plan.get("options", QUIET)):
-        code, _, _ = run(words(command, disk / "root"), FaultyFiles(fault), plan.get("stdin"))
-        if code == KILLED:
-            return False
-        copy_disk()
-        return True
+        code, said, _ = run(words(command, disk / "root"), FaultyFiles(fault), plan.get("stdin"))
+        if code != KILLED:
+            copy_disk()
+        return code, said
 
 
 def _look(work: Path, name: str, plan: dict, command) -> dict:

@@ -1,164 +1,122 @@
-"""Every mutating system call of the installer, failed in turn: the old release or the new one, never a mixture.
+"""The installer's fault suite in its shorter form: some calls of each command; the long form has all of them.
 
 The releases are real wheels whose ``device_runtime check`` is a few lines, because the real runtime takes a second to
-start and there are some hundred points; ``tests/edgekit/cli/test_deploy.py`` installs the real one.
+start and there are some hundred points; ``tests/edgekit/cli/test_deploy.py`` installs the real one. The long form is in
+``tests/faults``; docs/explain/faults.md says which promise is tested where.
 """
 
-import json
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 
-from tests.support.bundles import OFF_IN_SERVICE, release_of, tiny_bundle
-from tests.support.installing import REPOSITORY, environment, install
+from tests.support.fault_points import in_own_process
+from tests.support.fault_scenarios import (
+    SCENARIOS,
+    assert_safe,
+    assert_safe_without_power,
+    before,
+    cut_power,
+    fail,
+    recovery_of,
+)
+from tests.support.random_runs import play_at_random
 
 pytestmark = pytest.mark.timeout(600)
 
-
-@pytest.fixture
-def memory(tmp_path):
-    """A folder in memory where there is one: a killed process loses nothing there, and flushing takes no time."""
-    shared = Path("/dev/shm")  # noqa: S108 - the folder below it has a name of its own
-    if not os.access(shared, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=shared, prefix="edgekit-") as folder:
-        yield Path(folder)
-
-
-def fault_points(folder, base, fault, command, *arguments, **options):
-    """Fail ``command`` at each of its mutating calls and return what was left each time."""
-    plan = {"base": str(base), "root": str(folder / "root"), "fault": fault, "command": command}
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.support.fault_points",
-            json.dumps({**plan, "arguments": [str(argument) for argument in arguments], **options}),
-        ],
-        cwd=REPOSITORY,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
+# One call in so many: all of them are in the long form.
+_KILLED = {
+    "a first installation": 5,
+    "an update": 2,
+    "a failed check": 9,
+    "a failed trial": 3,
+    "a rollback": 2,
+    "a repair": 7,
+    "a removal": 4,
+    "a first deployment": 9,
+    "a deployment": 7,
+}
 
 
-def assert_settled(record):
-    """Check that recovery left nothing undecided and nothing unfinished."""
-    settled = record["settled"]
-    undecided = {name: settled[name] for name in ("damage", "left", "trial", "way_back")}
-    assert undecided == {"damage": [], "left": [], "trial": False, "way_back": False}, record
+@pytest.mark.parametrize(("name", "step"), _KILLED.items())
+def test_a_command_killed_at_any_call_leaves_a_whole_release(boards, memory, name, step):
+    records = fail(boards, SCENARIOS[name], "kill", memory, step=step)
+    assert_safe(boards, SCENARIOS[name], records)
+    assert len(records) > 8
 
 
-def assert_safe(records, allowed, after):
-    """Check that at any moment one of ``allowed`` is whole, that settling leaves nothing, and that it succeeds then."""
-    for number, record in enumerate(records):
-        at_once, settled, again = record["at_once"], record["settled"], record["again"]
-        assert at_once["current"] in allowed, (number, record)
-        assert at_once["damage"] == [], (number, record)
-        if settled is not None:
-            assert settled["current"] in allowed, (number, record)
-            assert settled["link"] == (settled["current"] is not None), (number, record)
-            assert_settled(record)
-        assert (again["current"], again["damage"], again["left"]) == (after, [], []), (number, record)
+def test_a_recovery_killed_at_each_of_its_calls_ends_well(boards, memory):
+    records = fail(boards, SCENARIOS["an update"], "kill", memory, step=6, in_recovery=1)
+    assert_safe(boards, SCENARIOS["an update"], records)
+    assert sum(record["in_recovery"] for record in records) > 30
 
 
-@pytest.fixture(scope="module")
-def board_with_two(tmp_path_factory, board_with_first, second):
-    root = tmp_path_factory.mktemp("boards") / "two"
-    shutil.copytree(board_with_first, root, symlinks=True)
-    assert install("apply", root, second).code == 0
-    return root
-
-
-def test_a_first_installation_killed_at_any_call_leaves_nothing_or_the_release(memory, first):
-    records = fault_points(memory, memory / "none", "kill", "apply", first)
-    release = release_of(first)
-    assert len(records) > 80
-    assert_safe(records, {None, release}, release)
-    assert {record["again"]["code"] for record in records} == {0}
-
-
-def test_an_update_killed_at_any_call_leaves_the_old_or_the_new_release(memory, board_with_two, second, bundles):
-    # It brings another wheel and pushes a release out: unpacking, compiling and removing are all on the way.
-    update = tiny_bundle(bundles, "3.0", check="time.time()\nprint('{\"ok\": true}')\n")
-    records = fault_points(memory, board_with_two, "kill", "apply", update, in_recovery=6)
-    assert len(records) > 80
-    assert_safe(records, {release_of(second), release_of(update)}, release_of(update))
-    assert {record["again"]["code"] for record in records} == {0}
-    assert sum(record.get("in_recovery", 0) for record in records) > 30
-
-
-def test_a_return_from_a_failed_trial_killed_at_any_call_ends_with_the_old_release(
-    memory, board_with_first, first, bundles
-):
-    bad = tiny_bundle(bundles, "6.6", check=OFF_IN_SERVICE)
-    records = fault_points(memory, board_with_first, "kill", "apply", bad, in_recovery=6)
-    old = release_of(first)
-    # Killed in its trial, the bad release may still be what ``current`` shows; recovery ends that.
-    assert {record["at_once"]["current"] for record in records} == {old, release_of(bad)}
+@pytest.mark.parametrize("name", ["an update", "a removal"])
+def test_a_command_told_to_stop_at_any_call_stops_with_nothing_half_written(boards, memory, name):
+    records = fail(boards, SCENARIOS[name], "stop", memory, step=3)
+    assert_safe(boards, SCENARIOS[name], records)
     for record in records:
-        assert_settled(record)
-        assert record["settled"]["current"] == old
-        assert (record["again"]["code"], record["again"]["current"]) == (7, old)
-
-
-def test_a_rollback_killed_at_any_call_leaves_one_of_the_two_releases(memory, board_with_two, first, second):
-    records = fault_points(memory, board_with_two, "kill", "rollback")
-    one, other = release_of(first), release_of(second)
-    assert len(records) > 10
-    for record in records:
-        assert_settled(record)
-        assert record["at_once"]["damage"] == []
-        assert {record["at_once"]["current"], record["settled"]["current"]} <= {one, other}
-        assert record["again"]["code"] == 0
-
-
-def test_an_update_told_to_stop_at_any_call_stops_with_nothing_half_written(memory, board_with_first, first, second):
-    records = fault_points(memory, board_with_first, "stop", "apply", second)
-    old, new = release_of(first), release_of(second)
-    for record in records:
-        left = [record["at_once"][name] for name in ("left", "trial", "way_back")]
-        assert left == [[], False, False], record
         assert record["code"] in (130, 0), record
-        # Stopped after the decision it is an interrupted command, but the new release is committed and whole.
-        assert record["settled"]["current"] == record["at_once"]["current"], record
-    assert_safe(records, {old, new}, new)
-    assert any(record["at_once"]["current"] == old for record in records)
+        if name == "an update":
+            left = [record["at_once"][each] for each in ("left", "trial", "way_back")]
+            assert left == [[], False, False], record
+            # Stopped after the decision it is an interrupted command, but the new release is committed and whole.
+            assert record["settled"]["current"] == record["at_once"]["current"], record
 
 
 @pytest.mark.parametrize("fault", ["refuse", "full"])
-def test_an_update_refused_by_the_disk_at_any_call_leaves_a_whole_release(
-    memory, board_with_first, first, second, fault
-):
-    records = fault_points(memory, board_with_first, fault, "apply", second, step=2)
-    old, new = release_of(first), release_of(second)
-    assert_safe(records, {old, new}, new)
+def test_an_update_refused_by_the_disk_at_any_call_leaves_a_whole_release(boards, memory, fault):
+    scenario = SCENARIOS["an update"]
+    records = fail(boards, scenario, fault, memory, step=3)
+    assert_safe(boards, scenario, records)
     for record in records:
         if record["code"]:
             assert record["said"]["error"]["exit_code"] == record["code"] in (1, 6), record
         else:
-            assert record["at_once"]["current"] == new
+            assert boards.name(record["at_once"]["current"]) == "third"
     if fault == "full":
         # The way back takes no space: whoever was not committed does not stay.
-        assert {record["at_once"]["current"] for record in records if record["code"]} == {old}
+        assert {boards.name(record["at_once"]["current"]) for record in records if record["code"]} == {"update"}
         full = [record["said"]["error"] for record in records if record["code"] == 6]
         assert full
         assert all("needs" in error["message"] and "bytes free" in error["message"] for error in full)
 
 
-def test_a_failed_trial_on_a_disk_that_fills_up_at_any_call_returns_at_once(memory, board_with_first, first, bundles):
-    bad = tiny_bundle(bundles, "6.6", check=OFF_IN_SERVICE)
-    records = fault_points(memory, board_with_first, "full", "apply", bad, step=3)
-    old = release_of(first)
-    assert {record["at_once"]["current"] for record in records} == {old}
-    assert {record["settled"]["current"] for record in records} == {old}
+def test_a_failed_trial_on_a_disk_that_fills_up_at_any_call_returns_at_once(boards, memory):
+    scenario = SCENARIOS["a failed trial"]
+    records = fail(boards, scenario, "full", memory, step=5)
+    assert {boards.name(record["at_once"]["current"]) for record in records} == {"second"}
+    assert {boards.name(record["settled"]["current"]) for record in records} == {"second"}
     assert {record["code"] for record in records} <= {1, 6, 7}
+
+
+@pytest.mark.usefixtures("small_disks")
+@pytest.mark.parametrize(
+    ("name", "step"), [("an update", 9), ("a failed trial", 19), ("a rollback", 7), ("a deployment", 23)]
+)
+def test_the_power_cut_at_a_call_leaves_a_whole_release(boards, memory, name, step):
+    records = cut_power(boards, SCENARIOS[name], memory, step=step)
+    assert_safe_without_power(boards, SCENARIOS[name], records)
+    assert len(records) > 3
+
+
+@pytest.mark.usefixtures("small_disks")
+def test_the_power_cut_in_a_recovery_leaves_a_whole_release(boards, memory):
+    options = {"before": before(boards, "an update", 60), "step": 6}
+    records = cut_power(boards, recovery_of("an update"), memory, **options)
+    assert_safe_without_power(boards, recovery_of("an update"), records)
+
+
+def test_any_commands_with_any_faults_leave_a_whole_release_and_a_board_that_takes_another(boards, memory):
+    outcomes = play_at_random(boards, memory, runs=200 if os.environ.get("CI") == "true" else 60)
+    assert outcomes["apply -9"]
+    assert outcomes["apply 0"]
+
+
+def test_a_flipped_bit_in_the_state_is_found(boards, memory):
+    size = (boards.path("two") / "state.json").stat().st_size
+    flips = [["state.json", "flip", bit] for bit in range(0, 8 * size, 61)]
+    plan = {"base": str(boards.path("two")), "root": str(memory / "root"), "damages": flips, "commands": [["status"]]}
+    for record in in_own_process("damages", plan):
+        (said,) = record["said"]
+        assert (said["code"], said["damage"]) == (0, []), record
+        assert (boards.name(said["current"]), boards.name(said["fallback"])) == ("second", "first"), record

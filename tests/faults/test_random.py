@@ -1,0 +1,8 @@
+"""Random commands with random faults (number 3): ``EDGEKIT_FAULT_RUNS`` of them, from ``EDGEKIT_FAULT_SEED`` on."""
+
+from tests.support.random_runs import play_at_random
+
+
+def test_any_commands_with_any_faults_leave_a_whole_release_and_a_board_that_takes_another(boards, memory):
+    outcomes = play_at_random(boards, memory, runs=2000)
+    print(dict(outcomes))  # noqa: T201 - shown by -rP
