@@ -72,12 +72,14 @@ def look(root: Path) -> dict:
     found = [path for path in root.rglob("*") if path.name.startswith(".tmp-") or path.name.endswith(".part")]
     # What a host sent in part is kept, so that it goes on from there.
     left = [str(path.relative_to(root)) for path in found if site.root.incoming not in path.parents]
-    state = None
+    state, lost = None, False
     with contextlib.suppress(BadFileError):  # a newer installer's
         state = read_state(site.root)
+        lost = state is None and site.root.state.exists()
     fallback = state.fallback if state else None
     return {
         "current": release,
+        "state_lost": lost,
         "link": os.path.lexists(site.root.current),
         "damage": broken,
         "fallback": fallback,

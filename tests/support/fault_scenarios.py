@@ -92,6 +92,8 @@ def assert_cut_well(boards, scenario: Scenario, at_once, record, *, failed: bool
         # Killed in its trial, a bad release may still be what ``current`` shows; recovery ends that.
         assert at_once["current"] in may | (boards.ids(_ON_TRIAL) if failed else set()), record
         assert scenario.damaged or at_once["damage"] == [], record
+        # It could be made again from the links, but what is quarantined would be forgotten.
+        assert not at_once["state_lost"], record
     settled, again = record["settled"], record["again"]
     if settled is not None:
         assert settled["current"] in may, record

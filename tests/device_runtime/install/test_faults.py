@@ -91,7 +91,15 @@ def test_a_failed_trial_on_a_disk_that_fills_up_at_any_call_returns_at_once(boar
 
 @pytest.mark.usefixtures("small_disks")
 @pytest.mark.parametrize(
-    ("name", "step"), [("an update", 9), ("a failed trial", 19), ("a rollback", 7), ("a deployment", 23)]
+    ("name", "step"),
+    [
+        ("a first installation", 6),
+        ("an update", 11),
+        ("a failed trial", 19),
+        ("a rollback", 9),
+        ("a removal", 23),
+        ("a deployment", 31),
+    ],
 )
 def test_the_power_cut_at_a_call_leaves_a_whole_release(boards, memory, name, step):
     records = cut_power(boards, SCENARIOS[name], memory, step=step)
