@@ -38,6 +38,10 @@ class FileSystem:
         """Set an open file's permission bits, whatever the umask."""
         os.fchmod(descriptor, mode)
 
+    def set_owner(self, descriptor: int, uid: int, gid: int) -> None:
+        """Give an open file or folder to an account."""
+        os.fchown(descriptor, uid, gid)
+
     def sync(self, descriptor: int) -> None:
         """Flush one file, or a folder's entries, to the disk."""
         os.fsync(descriptor)
