@@ -23,6 +23,7 @@ from device_runtime.install.apply import apply_bundle
 from device_runtime.install.commands import logs, recover_root, roll_back, status, trust, verify
 from device_runtime.install.fsops import FileSystem
 from device_runtime.install.host import Host
+from device_runtime.install.launch import run_launch
 from device_runtime.install.lock import receiving
 from device_runtime.install.pack import read_scope
 from device_runtime.install.remove import remove
@@ -97,6 +98,11 @@ def _trust(site: Site, options: argparse.Namespace) -> Answer:
         raise refused(error, path, "read") from error
 
 
+def _launch(site: Site, options: argparse.Namespace) -> NoReturn:
+    del options
+    run_launch(site.root, site.scope)
+
+
 def _apply_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle, or a folder with one unpacked")
     parser.add_argument("--retry", action="store_true", help="try a release once more that failed here before")
@@ -135,6 +141,7 @@ _COMMANDS = {
         _logs_options,
     ),
     "trust": _Command("take nothing but what the signers in FILE signed", _trust, _trust_options),
+    "launch": _Command("become the application that is installed", _launch),
     "remove": _Command(
         "stop what runs, and remove it with all releases",
         lambda site, options: remove(site, data=options.data, wait_s=options.wait),

@@ -7,15 +7,16 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Protocol
 
 from device_runtime.contract.status import ServiceStatus
-from device_runtime.install.release import import_paths
+from device_runtime.errors import EdgeError
+from device_runtime.install.launch import release_command, release_environment
+from device_runtime.install.service.keeper import Account
 from device_runtime.signals import signal_name
 
 CHECK_TIMEOUT_S = 120.0
@@ -42,8 +43,20 @@ class Application(Protocol):
     def start(self, current: Path) -> Verdict:
         """Let what ``current`` now points to run, and say whether it is healthy."""
 
+    def watch(self, current: Path) -> Verdict:
+        """Say whether what ``current`` points to is healthy, without starting it anew."""
+
+    def prepare(self, current: Path) -> None:
+        """See to it that what ``current`` points to is what a boot starts; nothing is started now. Raises EdgeError."""
+
     def resume(self, current: Path) -> None:
-        """Let what ``current`` points to run again, after a release was taken back."""
+        """Let what ``current`` points to run again, after a release was taken back; nothing, when it is missing.
+
+        Doing it twice is fine. Raises EdgeError.
+        """
+
+    def running(self) -> Optional[str]:
+        """Return the id of the release that runs by itself, or None when that is not known."""
 
     def status(self) -> Optional[ServiceStatus]:
         """Tell how what runs is doing; None where nothing runs by itself."""
@@ -69,8 +82,19 @@ class CheckedApplication:
         """Run the release's check as anything that is started from now on will see it."""
         return check_release(current, self._timeout_s)
 
+    def watch(self, current: Path) -> Verdict:
+        """Do the same: nothing runs that could be watched."""
+        return check_release(current, self._timeout_s)
+
+    def prepare(self, current: Path) -> None:
+        """Leave it at that: nothing is started at boot."""
+
     def resume(self, current: Path) -> None:
         """Leave it at that: whatever is started next follows ``current``."""
+
+    def running(self) -> Optional[str]:
+        """Tell of none: nothing runs by itself."""
+        return None
 
     def status(self) -> Optional[ServiceStatus]:
         """Tell that nothing runs by itself."""
@@ -85,38 +109,109 @@ class CheckedApplication:
         """Leave it at that: nothing runs by itself."""
 
 
-def check_release(release: Path, timeout_s: float) -> Verdict:
-    """Run ``python -m device_runtime check`` of a release, in its own process, with its own import paths."""
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended: its exit code (negative: the signal; None: time ran out), and the ends of its outputs."""
+
+    code: Optional[int]
+    output: bytes
+    errors: bytes
+
+    @property
+    def last_words(self) -> str:
+        """The last line of its errors, after a colon; empty without one."""
+        lines = self.errors.decode("utf-8", "replace").strip().splitlines()
+        return f": {lines[-1].strip()[:500]}" if lines else ""
+
+
+def check_release(release: Path, timeout_s: float, account: Optional[Account] = None) -> Verdict:
+    """Run ``python -m device_runtime check`` of a release, in its own process, with its own import paths.
+
+    Args:
+        release: its folder.
+        timeout_s: how long it may take.
+        account: whom it runs as; None: who calls.
+
+    Raises:
+        EdgeError: it cannot be run as ``account``.
+    """
     try:
-        paths = import_paths(release)
+        environment = release_environment(release, os.environ)
     except (OSError, UnicodeDecodeError) as error:
         return Verdict(ok=False, code="bad-release", reason=f"the release cannot be read: {error}")
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
-    environment["PYTHONPATH"] = os.pathsep.join(paths)
-    environment["PYTHONDONTWRITEBYTECODE"] = "1"
-    command = [sys.executable, "-m", "device_runtime", "check", "--release", str(release), "--json"]
-    process = subprocess.Popen(
-        command,
-        cwd=release,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    command = release_command(["check", "--release", str(release), "--json"])
+    ended = run_program(command, release, environment, timeout_s, account)
+    if ended.code is None:
+        reason = f"its check did not end within {timeout_s:g} s{ended.last_words}"
+        return Verdict(ok=False, code="check-timeout", reason=reason)
+    return _judge(ended.code, ended)
+
+
+def run_program(
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    timeout_s: float,
+    account: Optional[Account] = None,
+) -> Ended:
+    """Run a program in ``folder`` to its end, or to that of its time; then it is ended with all its children.
+
+    Args:
+        command: its words.
+        folder: where it runs.
+        environment: all of its environment, but who it is.
+        timeout_s: how long it may take.
+        account: whom it runs as; None: who calls.
+
+    Raises:
+        EdgeError: it cannot be run as ``account``.
+    """
+    other = account if account is not None and account.uid != os.geteuid() else None
+    options: dict[str, Any] = {}
+    if other is not None:
+        _require_reachable(folder.resolve(), other)
+        options = {"user": other.uid, "group": other.gid, "extra_groups": []}
+        environment = {**environment, "HOME": "/", "USER": other.name, "LOGNAME": other.name}
     try:
-        output, errors = _watch(process, time.monotonic() + timeout_s)
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            **options,
+        )
+    except PermissionError as error:
+        raise EdgeError(
+            f"cannot run {command[0]} as {other.name if other else 'the one who installs'}: permission denied",
+            hint=f"ls -l {command[0]}",
+        ) from error
+    try:
+        return _watch(process, time.monotonic() + timeout_s)
     finally:
         _end(process)
-    if output is None:
-        return Verdict(
-            ok=False, code="check-timeout", reason=f"its check did not end within {timeout_s:g} s{_last(errors)}"
-        )
-    return _judge(process.returncode, output, errors)
 
 
-def _watch(process: subprocess.Popen[bytes], until: float) -> tuple[Optional[bytes], bytes]:
-    """Return the ends of both outputs; None for the first when time ran out. A flood of output is cut."""
+def _require_reachable(folder: Path, account: Account) -> None:
+    """Raise EdgeError when ``account`` may not enter a folder: nothing is known against the release then."""
+    for each in (folder, *folder.parents):
+        found = each.stat()
+        if found.st_uid == account.uid:
+            entered = found.st_mode & 0o100
+        elif found.st_gid == account.gid:
+            entered = found.st_mode & 0o010
+        else:
+            entered = found.st_mode & 0o001
+        if not entered:
+            raise EdgeError(
+                f"{each}: releases run as {account.name}, who may not enter this folder", hint=f"chmod o+x {each}"
+            )
+
+
+def _watch(process: subprocess.Popen[bytes], until: float) -> Ended:
+    """Wait for the end. A flood of output is cut."""
     kept: dict[Any, bytes] = {process.stdout: b"", process.stderr: b""}
     with selectors.DefaultSelector() as selector:
         for stream in kept:
@@ -127,17 +222,17 @@ def _watch(process: subprocess.Popen[bytes], until: float) -> tuple[Optional[byt
             if not ready and ended:
                 break  # a grandchild may hold the pipes open for ever
             if time.monotonic() > until:
-                return None, kept[process.stderr]
+                return Ended(None, kept[process.stdout], kept[process.stderr])
             for key, _ in ready:
                 piece = os.read(key.fd, _KEPT_BYTES)
                 if not piece:
                     selector.unregister(key.fileobj)
                 kept[key.fileobj] = (kept[key.fileobj] + piece)[-_KEPT_BYTES:]
     try:
-        process.wait(max(0.0, until - time.monotonic()))
+        code = process.wait(max(0.0, until - time.monotonic()))
     except subprocess.TimeoutExpired:
-        return None, kept[process.stderr]
-    return kept[process.stdout], kept[process.stderr]
+        return Ended(None, kept[process.stdout], kept[process.stderr])
+    return Ended(code, kept[process.stdout], kept[process.stderr])
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -152,13 +247,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             stream.close()
 
 
-def _judge(code: int, output: bytes, errors: bytes) -> Verdict:
+def _judge(code: int, ended: Ended) -> Verdict:
     if code < 0:
-        return Verdict(
-            ok=False, code="check-crashed", reason=f"its check was killed by {signal_name(-code)}{_last(errors)}"
-        )
+        reason = f"its check was killed by {signal_name(-code)}{ended.last_words}"
+        return Verdict(ok=False, code="check-crashed", reason=reason)
     try:
-        document = json.loads(output)
+        document = json.loads(ended.output)
     except (ValueError, RecursionError):
         document = None
     if code == 0 and isinstance(document, dict) and document.get("ok") is True:
@@ -166,9 +260,5 @@ def _judge(code: int, output: bytes, errors: bytes) -> Verdict:
     error = document.get("error") if isinstance(document, dict) else None
     if isinstance(error, dict):
         return Verdict(ok=False, code=str(error.get("code")), reason=str(error.get("message")))
-    return Verdict(ok=False, code="check-failed", reason=f"its check ended with {code} and no verdict{_last(errors)}")
-
-
-def _last(errors: bytes) -> str:
-    lines = errors.decode("utf-8", "replace").strip().splitlines()
-    return f": {lines[-1].strip()[:500]}" if lines else ""
+    reason = f"its check ended with {code} and no verdict{ended.last_words}"
+    return Verdict(ok=False, code="check-failed", reason=reason)
