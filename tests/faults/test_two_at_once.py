@@ -10,7 +10,6 @@ import pytest
 from tests.support.bundles import release_of
 from tests.support.fault_points import look
 from tests.support.installing import REPOSITORY, command_line, environment, install
-from tests.support.waiting import wait_for
 
 _HOLD = """
 import sys, time
@@ -68,15 +67,16 @@ def test_what_a_process_runs_is_kept_until_the_process_is_gone(boards, memory):
     first = root / "releases" / release_of(boards.bundles["first"])
     words = [sys.executable, "-c", _HOLD, first]
     with subprocess.Popen(words, stdout=subprocess.PIPE, cwd=REPOSITORY, env=environment()) as holder:
-        assert holder.stdout.readline() == b"holds it\n"
-        for name in ("second", "update", "third"):
-            assert install("apply", root, boards.bundles[name]).code == 0
-        assert install("recover", root).code == 0
-        assert (first / "model.tflite").read_bytes() == b"model1.0"
-        assert (first / "manifest.json").is_file()
-        assert len(install("status", root).status["releases"]) == 3
-        holder.kill()
-        wait_for(lambda: holder.poll() is not None)
+        try:
+            assert holder.stdout.readline() == b"holds it\n"
+            for name in ("second", "update", "third"):
+                assert install("apply", root, boards.bundles[name]).code == 0
+            assert install("recover", root).code == 0
+            assert (first / "model.tflite").read_bytes() == b"model1.0"
+            assert (first / "manifest.json").is_file()
+            assert len(install("status", root).status["releases"]) == 3
+        finally:
+            holder.kill()
     assert install("recover", root).code == 0
     assert not first.exists()
     assert install("verify", root).code == 0
