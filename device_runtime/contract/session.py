@@ -22,10 +22,15 @@ NEED_INSTALLER = "edgekit-session needs-installer"
 
 @dataclass(frozen=True)
 class Installer:
-    """Go on with another installer: ``size`` bytes of a zip that Python runs. The new one greets again."""
+    """Go on with another installer: a zip of ``size`` bytes that Python runs. The new one greets again.
+
+    ``deflated`` bytes of it follow (RFC 1950, as zlib writes them): the zip itself is stored, so that it is the same
+    wherever it is made.
+    """
 
     digest: str
     size: int
+    deflated: int
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import threading
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, Optional
@@ -107,14 +108,21 @@ def _stop_with(host: Host) -> None:
 
 def _give_way(fs: FileSystem, host: Host, request: Installer, again: Sequence[str]) -> NoReturn:
     """Become the installer that the host sends; nothing of it touches the disk. Raises BadFileError, OSError."""
-    if not 0 < request.size <= _MAX_INSTALLER_BYTES:
-        raise BadFileError(f"the installer: expected 1 to {_MAX_INSTALLER_BYTES} bytes, got {request.size}")
+    for size in (request.size, request.deflated):
+        if not 0 < size <= _MAX_INSTALLER_BYTES:
+            raise BadFileError(f"the installer: expected 1 to {_MAX_INSTALLER_BYTES} bytes, got {size}")
     descriptor, path = _unnamed_file()
     digest = hashlib.sha256()
-    for piece in host.payload(request.size):
+    inflater, left = zlib.decompressobj(), request.size
+    for packed in host.payload(request.deflated):
+        try:
+            piece = inflater.decompress(packed, left + 1)
+        except zlib.error as error:
+            raise BadFileError(f"the installer: altered on its way: {error}", hint="do the same again") from error
+        left -= len(piece)
         digest.update(piece)
         write_all(fs, descriptor, piece)
-    if f"sha256:{digest.hexdigest()}" != request.digest:
+    if left or f"sha256:{digest.hexdigest()}" != request.digest:
         raise BadFileError(
             f"the installer: altered on its way: expected {request.digest}, got sha256:{digest.hexdigest()}",
             hint="do the same again",

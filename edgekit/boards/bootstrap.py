@@ -13,6 +13,7 @@ import select
 import sys
 import tempfile
 import zipfile
+import zlib
 
 NEED_INSTALLER = "edgekit-session needs-installer"
 """As in ``contract/session.py``, which is not on the board yet."""
@@ -63,11 +64,15 @@ def receive() -> str:
         if len(line) > _MAX_LINE_BYTES:
             sys.exit("edgekit: expected a request, got a long line")
     wanted = json.loads(line)["installer"]
-    if not 0 < wanted["size"] <= _MAX_INSTALLER_BYTES:
+    if not (0 < wanted["size"] <= _MAX_INSTALLER_BYTES and 0 < wanted["deflated"] <= _MAX_INSTALLER_BYTES):
         sys.exit("edgekit: the installer has an odd size")
-    content = b""
-    while len(content) < wanted["size"]:
-        content += read(min(wanted["size"] - len(content), 1 << 16))
+    packed = b""
+    while len(packed) < wanted["deflated"]:
+        packed += read(min(wanted["deflated"] - len(packed), 1 << 16))
+    try:
+        content = zlib.decompressobj().decompress(packed, wanted["size"])
+    except zlib.error:
+        content = b""
     if "sha256:" + hashlib.sha256(content).hexdigest() != wanted["digest"]:
         sys.exit("edgekit: the installer was altered on its way")
     return keep(content)

@@ -127,9 +127,9 @@ class Link:
         pack = self.installer
         if pack is None:
             raise UnreachableError(f"{self.name}: asked for an installer that it has")
-        self._ask(Installer(pack.digest, len(pack.content)))
-        self._write(pack.content)
-        self.sent_bytes += len(pack.content)
+        self._ask(Installer(pack.digest, pack.size, len(pack.deflated)))
+        self._write(pack.deflated)
+        self.sent_bytes += len(pack.deflated)
 
     def _greeted(self, *, may_need: bool) -> BoardStatus:
         """Skip a login shell's noise, and return the status that follows the greeting."""

@@ -26,10 +26,11 @@ _SETTLE_S = 60.0
 
 @dataclass(frozen=True)
 class InstallerPack:
-    """An installer as it is sent: a zip that Python runs, and its digest."""
+    """An installer as it is sent: ``deflated`` is a zip of ``size`` bytes that Python runs, ``digest`` is the zip's."""
 
-    content: bytes
+    deflated: bytes
     digest: str
+    size: int
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _pack() -> InstallerPack:
     from edgekit.bundling.installer_pack import installer_pack  # noqa: PLC0415 - only for boards that are elsewhere
 
     content = installer_pack()
-    return InstallerPack(content, digest_of(content))
+    return InstallerPack(zlib.compress(content, 9), digest_of(content), len(content))
 
 
 def _file(name: str) -> bytes:

@@ -81,7 +81,7 @@ def deploy(link: Link, bundle: BundleFacts, wishes: Wishes, events: Events) -> D
 
 def _installer(link: Link) -> tuple[str, int]:
     pack = link.installer
-    return (pack.digest, len(pack.content)) if pack else ("", 0)
+    return (pack.digest, len(pack.deflated)) if pack else ("", 0)
 
 
 def _send(link: Link, bundle: Bundle, plan: DeployPlan, events: Events) -> None:

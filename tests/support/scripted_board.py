@@ -44,7 +44,7 @@ def board(script, *, remote=True, pack=b"", target=None):
     A remote one is taken for ssh: its exit code 255 is a lost connection.
     """
     place = parse_ssh("ssh://pi@line-3", "line-3") if remote else LocalTarget(Path("/srv/board"), "local:board")
-    packed = (lambda: InstallerPack(pack, "sha256:new")) if pack else None
+    packed = (lambda: InstallerPack(pack, "sha256:new", 2 * len(pack))) if pack else None
     return Way(target or place, (sys.executable, "-c", _VERBS + script), pack=packed, settle_s=5.0)
 
 

@@ -10,11 +10,11 @@ from device_runtime.contract.model import ImagePrep, ModelSpec, Resize, TaskSpec
 from tests.support.tiny_tflite import Net, Op, Tensor, build
 
 
-def brightness_model(path: Path, size: int = 8, labels=("dark", "red", "green", "blue")):
+def brightness_model(path: Path, size: int = 8, labels=("dark", "red", "green", "blue"), bias: float = 0.25):
     """Write a float classifier whose answer can be computed by hand: the mean of each channel picks the class.
 
-    Input (1, size, size, 3) float32 in 0–1; logits: a constant 0.25 for ``dark``, and each channel's mean. Returns its
-    ModelSpec, which is written beside it.
+    Input (1, size, size, 3) float32 in 0–1; logits: a constant ``bias`` for ``dark``, and each channel's mean.
+    Returns its ModelSpec, which is written beside it.
     """
     weights = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
     tensors = [
@@ -22,7 +22,7 @@ def brightness_model(path: Path, size: int = 8, labels=("dark", "red", "green", 
         Tensor("axes", (2,), "int32", values=np.array([1, 2], np.int32)),
         Tensor("means", (1, 3)),
         Tensor("weights", weights.shape, values=weights),
-        Tensor("bias", (4,), values=np.array([0.25, 0, 0, 0], np.float32)),
+        Tensor("bias", (4,), values=np.array([bias, 0, 0, 0], np.float32)),
         Tensor("logits", (1, 4)),
     ]
     operators = [

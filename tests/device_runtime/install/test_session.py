@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -100,27 +101,32 @@ def test_what_came_is_not_on_the_disk_twice(tmp_path, first):
 def test_another_installer_takes_over_without_touching_the_disk(tmp_path, installer, first):
     root = tmp_path / "board"
     content = installer.read_bytes()
+    packed = zlib.compress(content)
     with conversation(root, "--check-timeout", "50") as talk:
         assert talk.greeted()["installer_digest"] == ""  # from sources
-        talk.say((Installer(digest_of(content), len(content)), content), *parts_of(first).messages())
+        talk.say((Installer(digest_of(content), len(content), len(packed)), packed), *parts_of(first).messages())
         assert talk.greeted()["installer_digest"] == digest_of(content)
         assert talk.answer()["result"]["outcome"] == "installed"
     assert (root / "installer.pyz").read_bytes() == content
 
 
 @pytest.mark.parametrize(
-    ("digest", "size", "reason"),
+    ("size", "sent", "reason"),
     [
-        ("sha256:" + "0" * 64, 4, "altered on its way"),
-        ("sha256:" + "0" * 64, 0, "expected 1 to"),
-        ("sha256:" + "0" * 64, 1 << 40, "expected 1 to"),
-        ("sha256:" + "0" * 64, -1, "expected 1 to"),
+        (4, zlib.compress(b"evil"), "altered on its way"),
+        (4, b"evil", "altered on its way"),
+        (4, zlib.compress(bytes(1 << 20)), "altered on its way"),
+        (5, zlib.compress(b"evil"), "altered on its way"),
+        (0, b"evil", "expected 1 to"),
+        (1 << 40, b"evil", "expected 1 to"),
+        (-1, b"evil", "expected 1 to"),
+        (4, b"", "expected 1 to"),
     ],
 )
-def test_an_installer_that_is_not_what_was_said_is_not_run(tmp_path, digest, size, reason):
+def test_an_installer_that_is_not_what_was_said_is_not_run(tmp_path, size, sent, reason):
     with conversation(tmp_path / "board") as talk:
         talk.greeted()
-        talk.say((Installer(digest, size), b"evil"))
+        talk.say((Installer("sha256:" + "0" * 64, size, len(sent)), sent))
         error = talk.answer()["error"]
         assert reason in error["message"]
         assert talk.hang_up() == error["exit_code"] == 3

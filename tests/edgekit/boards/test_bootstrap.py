@@ -7,6 +7,7 @@ import pwd
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,9 @@ def installer(body=_SAYS_HOW):
 
 def request(content, digest=None):
     """Return what a host sends: the request and the bytes."""
-    return encode_request(Installer(digest or digest_of(content), len(content))).encode() + b"\n" + content
+    packed = zlib.compress(content)
+    asked = encode_request(Installer(digest or digest_of(content), len(content), len(packed)))
+    return asked.encode() + b"\n" + packed
 
 
 def begin(root, said=b"", scope="auto", **options):

@@ -39,7 +39,7 @@ def test_what_a_login_shell_prints_first_is_skipped():
 
 
 def test_a_board_without_an_installer_is_sent_one_and_greets_then():
-    script = f"say({NEED_INSTALLER!r}); need = hear()['installer']; got = take(need['size'])\n"
+    script = f"say({NEED_INSTALLER!r}); need = hear()['installer']; got = take(need['deflated'])\n"
     checks = "assert (need['digest'], got) == ('sha256:new', b'a zip')\n"
     with open_link(board(script + checks + GREETS, pack=b"a zip")) as link:
         assert link.status == STATUS
@@ -47,14 +47,14 @@ def test_a_board_without_an_installer_is_sent_one_and_greets_then():
 
 
 def test_an_installer_is_replaced_by_the_hosts():
-    script = "need = hear()['installer']; assert take(need['size']) == b'a zip'\n"
+    script = "need = hear()['installer']; assert take(need['deflated']) == b'a zip'\n"
     with open_link(board(GREETS + script + GREETS, pack=b"a zip")) as link:
         link.renew_installer()
     assert (link.exchanges, link.sent_bytes) == (2, 5)
 
 
 def test_a_board_that_asks_for_installers_without_end_is_left():
-    script = f"while True:\n    say({NEED_INSTALLER!r}); need = hear()['installer']; take(need['size'])\n"
+    script = f"while True:\n    say({NEED_INSTALLER!r}); need = hear()['installer']; take(need['deflated'])\n"
     with pytest.raises(UnfitError, match="needs-installer"), open_link(board(script, pack=b"a zip")):
         pass
 
