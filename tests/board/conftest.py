@@ -9,6 +9,8 @@ from device_runtime.errors import UnfitError
 from tests.board import rootfs
 from tests.board.machine import board_off, boot
 from tests.board.place import check_root
+from tests.board.releases import Shelf
+from tests.support.cli import ChildCommandLine
 
 _HERE = Path(__file__).parent
 # The first one may have to make the root filesystem.
@@ -51,8 +53,20 @@ def new_board(suite):
         yield made
 
 
+@pytest.fixture(scope="session")
+def shelf(suite, tmp_path_factory):
+    """Where bundles are made."""
+    return Shelf(tmp_path_factory.mktemp("shelf"), suite)
+
+
+@pytest.fixture(scope="session")
+def first(shelf):
+    """A bundle with everything that the board needs."""
+    return shelf.well("1.0")
+
+
 @pytest.fixture
-def reached(board, monkeypatch):
-    """The board of this file, reached by what edgekit runs in this test: ``board.target``."""
+def command(board, tmp_path, monkeypatch):
+    """The command line, which reaches the board of this file as ``board.target``."""
     monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(board.ssh_config))
-    return board
+    return ChildCommandLine(tmp_path)

@@ -1,0 +1,154 @@
+"""From a bundle to a service that predicts on an arm64 board, and what updates of it cost: the whole way, for real.
+
+The tests of this file go on from each other's board, in their order.
+"""
+
+import json
+
+import pytest
+
+from tests.support.bundles import release_of
+
+_ROOT = "/var/lib/edgekit"
+
+
+@pytest.fixture(scope="module")
+def second(shelf):
+    """Another model, and nothing else that is new."""
+    return shelf.well("2.0", bias=0.3)
+
+
+def status_of(command, board):
+    return command("status", board.target, "--json").json
+
+
+def deploy(command, bundle, board, *options):
+    document = command.ok("deploy", bundle, board.target, "--json", *options).json
+    return document["boards"][0]["done"] if "boards" in document else document
+
+
+def on_release(board, *words):
+    """Run the runtime of the board's current release on the board, as its service would, and return what it said."""
+    script = (
+        f'cd {_ROOT}/current && export PYTHONPATH="$(while read -r path; do realpath "$path"; done < paths.txt '
+        '| paste -s -d :)" && exec python3 -m device_runtime "$@"'
+    )
+    return board.run("sh", "-c", script, "sh", *words).stdout
+
+
+def test_a_first_deployment_ends_with_a_service_that_predicts(command, board, first):
+    done = deploy(command, first, board)
+    assert done["result"]["outcome"] == "installed"
+    assert done["exchanges"] == 3
+    assert done["sent_bytes"] > 70_000_000
+    status = status_of(command, board)
+    assert status["health"]["word"] == "healthy", status
+    told = status["status"]
+    assert (told["scope"], told["service"]["kind"], told["service"]["state"]) == ("system", "systemd", "running")
+    assert told["service"]["pulse"]["release"] == release_of(first)
+    assert told["service"]["pulse"]["predictions"] > 0
+    assert told["facts"]["machine"] == "aarch64"
+    assert told["facts"]["board"].startswith("Raspberry Pi 4")
+
+
+def test_its_process_is_not_root_and_sees_a_board_that_it_cannot_change(board):
+    shown = board.run("systemctl", "show", "edgekit", "-p", "MainPID,User,ActiveState,Type,WatchdogUSec").stdout
+    figures = dict(line.split("=", 1) for line in shown.splitlines())
+    assert (figures["ActiveState"], figures["Type"]) == ("active", "notify")
+    assert figures["WatchdogUSec"] == "1min"
+    pid = figures["MainPID"]
+    owner = board.run("ps", "-o", "user=", "-p", pid).stdout.strip()
+    assert owner == figures["User"] == "edgekit"
+    capabilities = board.run("sudo", "grep", "^Cap", f"/proc/{pid}/status").stdout.split()
+    assert set(capabilities[1::2]) == {"0000000000000000"}
+
+
+def test_its_answers_are_those_of_the_machine_that_made_it(board):
+    report = json.loads(on_release(board, "check", "--release", f"{_ROOT}/current", "--json"))
+    assert report["ok"] is True
+    assert report["samples"] == 4
+    assert report["min_cosine"] > 0.999
+
+
+def test_what_is_installed_is_intact(command, board):
+    answer = command.ok("verify", "--target", board.target)
+    assert "every byte" in answer.out
+
+
+def test_the_same_again_is_one_exchange_and_nothing_sent(command, board, first):
+    before = board.run("systemctl", "show", "edgekit", "-p", "MainPID").stdout
+    done = deploy(command, first, board)
+    assert (done["result"] or done["plan"])["outcome" if done["result"] else "action"] in ("unchanged", "nothing")
+    assert (done["exchanges"], done["sent_bytes"]) == (1, 0)
+    assert board.run("systemctl", "show", "edgekit", "-p", "MainPID").stdout == before
+
+
+def test_another_model_is_sent_alone(command, board, second):
+    planned = command.ok("deploy", second, board.target, "--dry-run")
+    assert "bright-2.0" not in planned.err
+    assert ".whl" not in planned.out
+    done = deploy(command, second, board)
+    assert done["result"]["outcome"] == "installed"
+    assert done["exchanges"] == 2
+    assert done["sent_bytes"] < 40_000
+    status = status_of(command, board)
+    assert status["health"]["word"] == "healthy"
+    assert status["status"]["current"]["version"] == "2.0"
+    assert status["status"]["previous"]["version"] == "1.0"
+
+
+def test_the_log_tells_what_the_service_said(command, board):
+    assert command.ok("logs", board.target, "-n", "50").out.strip()
+
+
+def test_a_rollback_returns_to_the_release_before(command, board):
+    back = command.ok("rollback", board.target)
+    assert "bright 1.0" in back.out
+    assert status_of(command, board)["status"]["service"]["pulse"]["release"]
+    again = command.ok("rollback", board.target)
+    assert "bright 2.0" in again.out
+
+
+def test_it_runs_again_after_a_reboot(command, board, second):
+    board.reboot()
+    board.run("sh", "-c", "until systemctl is-active --quiet edgekit; do sleep 1; done")
+    status = status_of(command, board)
+    assert status["health"]["word"] == "healthy", status
+    assert status["status"]["service"]["pulse"]["release"] == release_of(second)
+    assert status["status"]["trial"] is None
+
+
+def test_two_deployments_at_once_end_with_one_of_the_two(command, board, shelf):
+    bundles = [shelf.well(version, bias=bias) for version, bias in (("3.1", 0.31), ("3.2", 0.32))]
+    answers = in_parallel(lambda bundle: command("deploy", bundle, board.target, "--json"), bundles)
+    codes = sorted(answer.code for answer in answers)
+    assert codes in ([0, 0], [0, 1]), [answer.err for answer in answers]
+    assert status_of(command, board)["health"]["word"] == "healthy"
+    assert status_of(command, board)["status"]["current"]["version"] in ("3.1", "3.2")
+
+
+def test_all_of_it_is_removed(command, board):
+    command.ok("remove", board.target, "--yes")
+    assert command("status", board.target).code == 1
+    left = board.run("sh", "-c", f"ls {_ROOT}; ls /etc/systemd/system | grep edgekit; true").stdout
+    assert set(left.split()) <= {"data", "lock", "environment"}
+
+
+def test_a_user_without_sudo_has_a_service_of_his_own(command, board, first):
+    target = "ssh://maker@board"
+    done = command.ok("deploy", first, target, "--json").json
+    assert done["result"]["outcome"] == "installed", done
+    status = command.ok("status", target, "--json").json["status"]
+    assert (status["scope"], status["service"]["kind"]) == ("user", "systemd-user")
+    assert status["root"] == "/home/maker/.local/share/edgekit"
+    shown = board.run("systemctl", "--user", "is-active", "edgekit", user="maker").stdout
+    assert shown.strip() == "active"
+    command.ok("remove", target, "--yes")
+
+
+def in_parallel(work, items):
+    """Do ``work`` on all items at once, and return the results in their order."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - one test needs it
+
+    with ThreadPoolExecutor(len(items)) as pool:
+        return list(pool.map(work, items))
