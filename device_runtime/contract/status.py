@@ -34,13 +34,15 @@ class Outcome(str, enum.Enum):
 class Trial:
     """A release that is being tried: its id, the one to return to (None: there was none), and since when (UTC).
 
-    ``attempts`` counts its starts: a reboot in the middle goes on with the trial, a few times.
+    ``attempts`` counts the boots that it had: a reboot in the middle goes on with the trial, a few times. ``boot`` is
+    the last of them, as Linux names it (boot_id of random(4)); it is empty where a trial does not outlive a boot.
     """
 
     release: str
     replaces: Optional[str]
     started: str
     attempts: int = 1
+    boot: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class InstallState:
     """``state.json``: the decisions of the installer. The links ``current`` and ``previous`` follow it.
 
     ``committed`` is the release that proved itself, ``fallback`` the one before it; both are release ids.
-    ``sequences`` has the highest sequence that was committed of each application: by its name.
+    ``sequences`` has the highest sequence that was committed of each application: by its name. ``restart`` tells that
+    another release than ``current`` names may still run: whoever was to start it anew may have been killed.
     """
 
     committed: Optional[str] = None
@@ -76,11 +79,19 @@ class InstallState:
     bad: tuple[BadRelease, ...] = ()
     sequences: dict[str, int] = field(default_factory=dict)
     safe_mode: Optional[SafeMode] = None
+    restart: bool = False
     schema: int = STATE_SCHEMA
 
     def __post_init__(self) -> None:
         if self.schema > STATE_SCHEMA:
             raise ValueError(f"schema: this installer knows up to {STATE_SCHEMA}, got {self.schema}; update edgekit")
+
+    @property
+    def wanted(self) -> Optional[str]:
+        """The release that ``current`` is to name: one on trial, else what is committed; none in safe mode."""
+        if self.trial is not None:
+            return self.trial.release
+        return None if self.safe_mode is not None else self.committed
 
     def bad_release(self, release: str) -> Optional[BadRelease]:
         """Return why ``release`` is quarantined, or None when it is not."""

@@ -92,7 +92,8 @@ def _install(site: Site, state: InstallState, bundle: Bundle, *, retry: bool) ->
             hint="mend the cause and make a new bundle; to try this one once more: --retry",
         )
     lacking = _lacking(site, package)
-    if lacking.nothing and state.committed == package.release:
+    runs = state.wanted == package.release
+    if lacking.nothing and runs:
         return _result(site, state, Outcome.UNCHANGED, 0)
     _require_blobs(bundle, lacking)
     lacking = _check_space(site, state, bundle, package, lacking)
@@ -100,7 +101,7 @@ def _install(site: Site, state: InstallState, bundle: Bundle, *, retry: bool) ->
     site.journal.write("installing", package.release, f"{package.manifest.name} {package.manifest.version}")
     _bring_in(site, state, bundle, package, lacking)
     written = sum(blob.size for blob in lacking.blobs)
-    if state.committed == package.release:
+    if runs:
         site.journal.write("repaired", package.release)
         return _result(site, state, Outcome.REPAIRED, written)
     return _result(site, try_release(site, state, package.release), Outcome.INSTALLED, written)

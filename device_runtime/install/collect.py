@@ -12,6 +12,9 @@ from device_runtime.install.lock import in_use
 from device_runtime.install.release import read_release
 from device_runtime.install.root import ASIDE, PART, TEMPORARY, Root, is_digest
 
+KEPT_LOGS = 10
+"""Of so many releases that failed, the newest, the log is kept."""
+
 
 def collect(fs: FileSystem, root: Root, state: InstallState) -> list[str]:
     """Remove releases that nothing keeps, wheels and blobs that no kept release names, and what came long ago.
@@ -41,6 +44,7 @@ def collect(fs: FileSystem, root: Root, state: InstallState) -> list[str]:
             removed.append(release)
     _collect_content(fs, root, kept)
     discard_stale(fs, root)
+    _collect_logs(fs, root)
     return removed
 
 
@@ -49,7 +53,7 @@ def sweep(fs: FileSystem, root: Root) -> None:
 
     What was put aside to be replaced, and was not replaced, comes back: damaged parts may still be better than none.
     """
-    for folder in (root.path, root.blobs, root.wheels, root.releases):
+    for folder in (root.path, root.blobs, root.wheels, root.releases, root.logs):
         try:
             names = sorted(path.name for path in folder.iterdir())
         except FileNotFoundError:
@@ -60,6 +64,15 @@ def sweep(fs: FileSystem, root: Root) -> None:
                 fs.rename(folder / name, replaced)
             elif name.startswith(TEMPORARY) or name.endswith(PART):
                 remove_tree(fs, folder / name)
+
+
+def _collect_logs(fs: FileSystem, root: Root) -> None:
+    try:
+        logs = sorted(root.logs.iterdir(), key=lambda path: path.lstat().st_mtime)
+    except FileNotFoundError:
+        return
+    for path in logs[:-KEPT_LOGS]:
+        fs.remove(path)
 
 
 def _collect_content(fs: FileSystem, root: Root, kept: set[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
@@ -20,7 +19,7 @@ from device_runtime.install.incoming import arrived
 from device_runtime.install.journal import last_entries
 from device_runtime.install.lock import BRIEF_S, BusyError, locked
 from device_runtime.install.pack import keep_installer, own_digest
-from device_runtime.install.recover import recover
+from device_runtime.install.recover import recover, settled
 from device_runtime.install.release import damage, read_release, release_info
 from device_runtime.install.room import free_bytes
 from device_runtime.install.site import Site
@@ -51,7 +50,7 @@ def status(site: Site) -> BoardStatus:
         return _status(site, InstallState(), busy=False)
     try:
         with locked(site.fs, site.root):
-            return _status(site, recover(site), busy=False)
+            return _status(site, recover(site, "keep"), busy=False)
     except BusyError:
         return _status(site, read_state(site.root) or InstallState(), busy=True)
     except OSError as error:
@@ -73,7 +72,7 @@ def roll_back(site: Site, *, wait_s: float = 0.0) -> InstallResult:
     """
     if not site.root.path.is_dir():
         raise _no_previous(site)
-    with _settled(site, max(wait_s, BRIEF_S)) as state:
+    with settled(site, max(wait_s, BRIEF_S)) as state:
         if state.fallback is None:
             raise _no_previous(site)
         broken = damage(site.root, site.store, state.fallback)
@@ -101,7 +100,7 @@ def verify(site: Site, *, wait_s: float = 0.0) -> InstallResult:
     """
     if not site.root.path.is_dir():
         return InstallResult(Outcome.INTACT)
-    with _settled(site, max(wait_s, BRIEF_S)) as state:
+    with settled(site, max(wait_s, BRIEF_S), "keep") as state:
         site.events(Step("read every byte of what is installed"))
         found: list[str] = []
         for release in (state.committed, state.fallback):
@@ -114,11 +113,14 @@ def verify(site: Site, *, wait_s: float = 0.0) -> InstallResult:
         return _result(site, state, Outcome.INTACT)
 
 
-def recover_root(site: Site, *, wait_s: float = 0.0) -> InstallResult:
-    """Settle what a killed command left, and remove what nothing needs. Raises as ``verify`` does."""
+def recover_root(site: Site, *, boot: bool = False, wait_s: float = 0.0) -> InstallResult:
+    """Settle what a killed command left, and remove what nothing needs. Raises as ``verify`` does.
+
+    With ``boot`` the machine is starting: a trial goes on, and what is to run is not started here.
+    """
     if not site.root.path.is_dir():
         return InstallResult(Outcome.RECOVERED)
-    with _settled(site, max(wait_s, BRIEF_S)) as state:
+    with settled(site, max(wait_s, BRIEF_S), "count" if boot else "end") as state:
         collect(site.fs, site.root, state)
         return _result(site, state, Outcome.RECOVERED)
 
@@ -143,7 +145,7 @@ def trust(site: Site, text: str, *, replace: bool = False, wait_s: float = 0.0) 
         make_folders(site.fs, site.root.path)
     except OSError as error:
         raise refused(error, Path(error.filename or site.root.path), "write") from error
-    with _settled(site, max(wait_s, BRIEF_S)) as state:
+    with settled(site, max(wait_s, BRIEF_S), "keep") as state:
         keep_installer(site)
         set_signers(site, text, replace=replace)
         return _result(site, state, Outcome.UNCHANGED)
@@ -158,16 +160,6 @@ def logs(site: Site, lines: int, *, follow: bool) -> InstallResult:
     for text in site.application.logs(lines, follow):
         site.events(LogLine(text))
     return _result(site, read_state(site.root) or InstallState(), Outcome.UNCHANGED)
-
-
-@contextlib.contextmanager
-def _settled(site: Site, wait_s: float) -> Iterator[InstallState]:
-    """Hold the lock on a recovered root; what the disk refuses becomes an EdgeError."""
-    try:
-        with locked(site.fs, site.root, wait_s):
-            yield recover(site)
-    except OSError as error:
-        raise refused(error, Path(error.filename or site.root.path), "write") from error
 
 
 def _status(site: Site, state: InstallState, *, busy: bool) -> BoardStatus:

@@ -93,6 +93,16 @@ class Root:
         return self.path / "allowed_signers"
 
     @property
+    def logs(self) -> Path:
+        """The last lines of releases that failed, one file for each."""
+        return self.path / "logs"
+
+    @property
+    def health_hook(self) -> Path:
+        """A program of the owner's, who has the last word on whether a release is healthy."""
+        return self.path / "health-hook"
+
+    @property
     def data(self) -> Path:
         """What the application makes: it outlives releases."""
         return self.path / "data"

@@ -6,6 +6,7 @@ import contextlib
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from device_runtime.contract.events import Events, silent
 from device_runtime.contract.status import Scope
@@ -15,18 +16,24 @@ from device_runtime.install.journal import Journal
 from device_runtime.install.root import Root
 from device_runtime.install.store import Store
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""One for each boot, of containers that of the machine: random(4)."""
 _STOPPING = {signal.SIGINT, signal.SIGTERM}
 
 
 @dataclass(frozen=True)
 class Site:
-    """One root, the way to change it, what runs there, who listens, and how releases run there."""
+    """One root, the way to change it, what runs there, who listens, and how releases run there.
+
+    ``boot`` names the boot that the machine is in; empty where no trial outlives one.
+    """
 
     root: Root
     application: Application
     fs: FileSystem
     events: Events = silent
     scope: Scope = "local"
+    boot: str = ""
 
     @property
     def journal(self) -> Journal:
@@ -37,6 +44,16 @@ class Site:
     def store(self) -> Store:
         """The blobs of this root."""
         return Store(self.root, self.fs)
+
+
+def boot_of(scope: Scope) -> str:
+    """Return what names this boot, where releases run by themselves: there a trial goes on over a reboot."""
+    if scope == "local":
+        return ""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 @contextlib.contextmanager

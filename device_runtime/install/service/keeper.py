@@ -54,6 +54,9 @@ class Keeper(Protocol):
     def prepare(self, service: ServiceSpec) -> None:
         """Write what keeps a release with these settings running, where it differs from what is there."""
 
+    def notices(self, service: ServiceSpec) -> tuple[str, ...]:
+        """Return what this machine cannot do of what a service asks for, in words for people."""
+
     def restart(self) -> None:
         """Start what ``current`` points to anew, with all counters at 0; it is not waited for."""
 
