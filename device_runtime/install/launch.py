@@ -21,7 +21,7 @@ from device_runtime.install.state import read_state
 NOTHING_TO_RUN = 78
 """EX_CONFIG of sysexits.h: starting it again changes nothing, so a keeper must not."""
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "TZ", "TMPDIR", "XDG_RUNTIME_DIR")
 # QEMU_: which processor qemu-user(1) shows to what runs on an emulated board.
 _KEPT_PREFIXES = ("EDGEKIT_", "QEMU_")
@@ -42,7 +42,7 @@ class NothingToRunError(EdgeError):
 def clean_environment(given: Mapping[str, str]) -> dict[str, str]:
     """Return of an environment what concerns the application, and not the login that it happens to be."""
     kept = {name: value for name, value in given.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
-    return {"PATH": _PATH, **kept, "LANG": "C.UTF-8"}
+    return {"PATH": STANDARD_PATH, **kept, "LANG": "C.UTF-8"}
 
 
 def release_environment(folder: Path, given: Mapping[str, str]) -> dict[str, str]:
