@@ -64,8 +64,10 @@ def surroundings(scope: Literal["system", "user"], environment: Optional[Mapping
     environment = os.environ if environment is None else environment
     if scope == "system":
         return Surroundings(SystemPrograms(), Path("/etc/systemd/system"), Path("/run"))
-    # A command over SSH without PAM has no XDG_RUNTIME_DIR, though systemd listens in it.
-    runtime = Path(environment.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
+    # Where a user's systemd listens. A command over SSH without PAM has no XDG_RUNTIME_DIR that would tell it.
+    runtime = Path(f"/run/user/{os.getuid()}")
+    if not runtime.is_dir():
+        runtime = Path(environment.get("XDG_RUNTIME_DIR") or runtime)
     settings = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     return Surroundings(SystemPrograms(runtime), settings / "systemd" / "user", runtime)
 
@@ -271,8 +273,7 @@ def kept(shown: Mapping[str, str]) -> Kept:
         return Kept("stopped", detail=f"{SERVICE}: {shown['LoadState']}")
     pid, restarts = _number(shown.get("MainPID")), _number(shown.get("NRestarts"))
     ended = _ended(shown)
-    detail = shown.get("StatusText", "")
-    return Kept(_state(shown, ended), pid, restarts, ended, detail or _detail(shown))
+    return Kept(_state(shown, ended), pid, restarts, ended, _detail(shown, ended))
 
 
 def _state(shown: Mapping[str, str], ended: str) -> Literal["running", "starting", "stopped", "failed"]:
@@ -302,9 +303,12 @@ def _ended(shown: Mapping[str, str]) -> str:
     return signal_name(status) if status else result
 
 
-def _detail(shown: Mapping[str, str]) -> str:
-    result = shown.get("Result", "success")
-    return "" if result == "success" else f"systemd: {result}"
+def _detail(shown: Mapping[str, str], ended: str) -> str:
+    """Return what the application said last, and systemd's own word where it failed."""
+    said, result = shown.get("StatusText", ""), shown.get("Result", "success")
+    if ended == f"exit {NOTHING_TO_RUN}":
+        return said or "nothing to run"
+    return "; ".join(text for text in (said, "" if result == "success" else f"systemd: {result}") if text)
 
 
 def _number(text: Optional[str]) -> int:

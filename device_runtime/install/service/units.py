@@ -262,8 +262,12 @@ def _crashed_unit(setting: Setting) -> list[_Section]:
     unit = [
         "Description=decide what to do about an edgekit release that crashes again and again",
         f"RequiresMountsFor={_quoted(str(setting.root))}",
+        "StartLimitIntervalSec=0",
     ]
-    return [("Unit", unit), _oneshot(setting, "crashed")]
+    kind, lines = _oneshot(setting, "crashed")
+    # Since version 254 systemd calls OnFailure= at each crash, and not only at the last, after which it gives up.
+    asks = f"ExecCondition=systemctl {'--user ' if setting.scope == 'user' else ''}is-failed --quiet {SERVICE}"
+    return [("Unit", unit), (kind, [*lines, asks])]
 
 
 def _oneshot(setting: Setting, *words: str) -> _Section:
