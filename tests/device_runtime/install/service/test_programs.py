@@ -32,7 +32,7 @@ def test_programs_speak_english_and_know_the_users_run_time_folder(monkeypatch, 
 
 
 def test_lines_that_are_followed_end_with_who_reads_them(tmp_path):
-    script = 'echo $$; trap "touch ended; exit" TERM; while :; do sleep 0.05; done'
+    script = 'trap "touch ended; exit" TERM; echo $$; while :; do sleep 0.05; done'
     lines = SystemPrograms().lines(["sh", "-c", f"cd '{tmp_path}'; {script}"])
     assert next(lines).isdigit()
     lines.close()
