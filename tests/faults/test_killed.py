@@ -43,3 +43,6 @@ def test_a_command_refused_or_stopped_at_any_call_leaves_a_whole_release(boards,
     codes = {record["code"] for record in records}
     # 6: not enough space. 130: stopped. What is tidied up or noted only may fail: the command is done.
     assert codes <= {0, 1, 6, 7, 130}, codes
+    if name in ("an update", "a deployment") and fault != "stop":
+        # Whoever was not committed does not stay.
+        assert {boards.name(record["at_once"]["current"]) for record in records if record["code"]} == {"update"}
