@@ -18,7 +18,7 @@ from device_runtime.contract.reported import ReportedError, report_of
 from device_runtime.contract.status import Answer, Scope, encode_line
 from device_runtime.errors import BadFileError, EdgeError, Interrupted
 from device_runtime.files import refused
-from device_runtime.install.application import CHECK_TIMEOUT_S, CheckedApplication
+from device_runtime.install.application import CHECK_TIMEOUT_S
 from device_runtime.install.apply import apply_bundle
 from device_runtime.install.commands import logs, recover_root, roll_back, status, trust, verify
 from device_runtime.install.fsops import FileSystem
@@ -28,8 +28,10 @@ from device_runtime.install.lock import receiving
 from device_runtime.install.pack import read_scope
 from device_runtime.install.remove import remove
 from device_runtime.install.root import Root
+from device_runtime.install.service.process import supervise, supervise_options
 from device_runtime.install.session import converse
-from device_runtime.install.site import Site
+from device_runtime.install.settle import crashed, settle
+from device_runtime.install.site import Site, boot_of
 from device_runtime.install.trust import MAX_SIGNERS_BYTES
 from device_runtime.signals import interrupt_on
 
@@ -71,7 +73,11 @@ def main(arguments: Sequence[str], fs: Optional[FileSystem] = None) -> int:
 def _site(options: argparse.Namespace, fs: FileSystem) -> Site:
     root = Root(options.root.absolute())
     scope: Scope = options.scope or read_scope(root)
-    return Site(root, CheckedApplication(options.check_timeout), fs, _tell, scope)
+    from device_runtime.install.service.choose import application_for  # noqa: PLC0415 - a session needs it later
+
+    # Those two are what is kept: they ask no keeper.
+    kept: Scope = "local" if options.command in ("launch", "supervise") else scope
+    return Site(root, application_for(kept, root, fs, options.check_timeout, _tell), fs, _tell, scope, boot_of(scope))
 
 
 def _apply(site: Site, options: argparse.Namespace) -> Answer:
@@ -103,6 +109,10 @@ def _launch(site: Site, options: argparse.Namespace) -> NoReturn:
     run_launch(site.root, site.scope)
 
 
+def _supervise(site: Site, options: argparse.Namespace) -> None:
+    supervise(site.root, options)
+
+
 def _apply_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle, or a folder with one unpacked")
     parser.add_argument("--retry", action="store_true", help="try a release once more that failed here before")
@@ -111,6 +121,10 @@ def _apply_options(parser: argparse.ArgumentParser) -> None:
 def _trust_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="signers, as ssh-keygen(1) describes allowed_signers")
     parser.add_argument("--replace", action="store_true", help="replace the signers that are trusted now")
+
+
+def _recover_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--boot", action="store_true", help="the machine is starting: a trial goes on")
 
 
 def _remove_options(parser: argparse.ArgumentParser) -> None:
@@ -133,7 +147,14 @@ _COMMANDS = {
     "verify": _Command("read every byte of what is installed", lambda site, options: verify(site, wait_s=options.wait)),
     "recover": _Command(
         "settle what a killed command left, and remove what nothing needs",
-        lambda site, options: recover_root(site, wait_s=options.wait),
+        lambda site, options: recover_root(site, boot=options.boot, wait_s=options.wait),
+        _recover_options,
+    ),
+    "settle": _Command(
+        "after a boot: finish the trial that it interrupted", lambda site, options: settle(site, wait_s=options.wait)
+    ),
+    "crashed": _Command(
+        "decide about a release that crashes again and again", lambda site, options: crashed(site, wait_s=options.wait)
     ),
     "logs": _Command(
         "tell the application's log",
@@ -142,6 +163,7 @@ _COMMANDS = {
     ),
     "trust": _Command("take nothing but what the signers in FILE signed", _trust, _trust_options),
     "launch": _Command("become the application that is installed", _launch),
+    "supervise": _Command("keep it running, on a machine without systemd", _supervise, supervise_options),
     "remove": _Command(
         "stop what runs, and remove it with all releases",
         lambda site, options: remove(site, data=options.data, wait_s=options.wait),
