@@ -2,10 +2,14 @@
 
 import contextlib
 import hashlib
+import os
+import pwd
+import tempfile
 from pathlib import Path
 
 from device_runtime.install.fsops import FileSystem
 from device_runtime.install.root import Root
+from device_runtime.install.service.keeper import Account
 from device_runtime.install.service.process import ProcessKeeper
 from device_runtime.install.service.supervisor import Timings
 from edgekit.bundling.layout import content_of
@@ -84,3 +88,20 @@ def wait_until(keeper, state: str):
         return wait_for(lambda: (look := keeper.look()).state == state and look)
     except AssertionError as error:
         raise AssertionError("\n".join([f"never {state}: {keeper.look()}", *keeper.logs(30, follow=False)])) from error
+
+
+@contextlib.contextmanager
+def accessible():
+    """Yield a folder that every account may enter."""
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
+
+
+def nobody():
+    """Return whom releases run as: root has to name one, others are it themselves (None)."""
+    if os.geteuid() != 0:
+        return None
+    entry = pwd.getpwnam("nobody")
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
