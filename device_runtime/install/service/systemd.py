@@ -285,15 +285,23 @@ def _state(shown: Mapping[str, str], ended: str) -> Literal["running", "starting
         return "running"
     if active == "deactivating":  # on its way to the next start, or to a stop that was asked for
         return "starting" if ended or shown.get("Job", "0") not in ("", "0") else "stopped"
-    if active == "failed" and ended != f"exit {NOTHING_TO_RUN}":
+    if active == "failed" and ended != f"exit {NOTHING_TO_RUN}" and not _refused(shown):
         return "failed"
     return "stopped"
+
+
+def _refused(shown: Mapping[str, str]) -> bool:
+    """Return whether systemd refused a start by hand, because there were too many: nothing is known against a release.
+
+    The limit alone is a result only where the last run ended well; a crash loop keeps its own (systemd 252).
+    """
+    return shown.get("Result") == "start-limit-hit" and _number(shown.get("NRestarts")) == 0
 
 
 def _ended(shown: Mapping[str, str]) -> str:
     """Return how it last ended; systemd forgets it with the next start."""
     result = shown.get("Result", "success")
-    if result == "success":
+    if result == "success" or _refused(shown):
         return ""
     if result in _ENDS:
         return _ENDS[result]
@@ -308,6 +316,8 @@ def _detail(shown: Mapping[str, str], ended: str) -> str:
     said, result = shown.get("StatusText", ""), shown.get("Result", "success")
     if ended == f"exit {NOTHING_TO_RUN}":
         return said or "nothing to run"
+    if _refused(shown):
+        return "it was started by hand too often; to start it: systemctl reset-failed edgekit, and start it then"
     return "; ".join(text for text in (said, "" if result == "success" else f"systemd: {result}") if text)
 
 

@@ -246,16 +246,17 @@ def _recover_unit(setting: Setting) -> list[_Section]:
         f"Before={SERVICE}",
         f"RequiresMountsFor={_quoted(str(setting.root))}",
     ]
-    return [("Unit", unit), _oneshot(setting, "recover", "--boot"), _install(setting)]
+    return [("Unit", unit), _oneshot(setting, f"{_RECOVERY_S}", "recover", "--boot"), _install(setting)]
 
 
 def _settle_unit(setting: Setting) -> list[_Section]:
     unit = [
         "Description=finish the trial of an edgekit release that a reboot interrupted",
-        f"After={SERVICE}",
+        # Not after the service: that starts for as long as its camera is missing, and a trial has to end.
+        f"After={RECOVER}",
         f"RequiresMountsFor={_quoted(str(setting.root))}",
     ]
-    return [("Unit", unit), _oneshot(setting, "settle"), _install(setting)]
+    return [("Unit", unit), _oneshot(setting, "infinity", "settle"), _install(setting)]
 
 
 def _crashed_unit(setting: Setting) -> list[_Section]:
@@ -264,16 +265,17 @@ def _crashed_unit(setting: Setting) -> list[_Section]:
         f"RequiresMountsFor={_quoted(str(setting.root))}",
         "StartLimitIntervalSec=0",
     ]
-    kind, lines = _oneshot(setting, "crashed")
+    kind, lines = _oneshot(setting, "infinity", "crashed")
     # Since version 254 systemd calls OnFailure= at each crash, and not only at the last, after which it gives up.
     asks = f"ExecCondition=systemctl {'--user ' if setting.scope == 'user' else ''}is-failed --quiet {SERVICE}"
     return [("Unit", unit), (kind, [*lines, asks])]
 
 
-def _oneshot(setting: Setting, *words: str) -> _Section:
+def _oneshot(setting: Setting, timeout: str, *words: str) -> _Section:
+    """Return a command of the installer. What watches a release, or waits for another installer, ends by itself."""
     return (
         "Service",
-        ["Type=oneshot", f"ExecStart={_command(setting, *words)}", f"TimeoutStartSec={_RECOVERY_S}", "UMask=0022"],
+        ["Type=oneshot", f"ExecStart={_command(setting, *words)}", f"TimeoutStartSec={timeout}", "UMask=0022"],
     )
 
 

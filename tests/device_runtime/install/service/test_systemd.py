@@ -99,12 +99,12 @@ def test_units_that_a_killed_run_wrote_are_read_by_the_next(keeper, systemd):
 
 
 def test_a_link_in_a_units_place_is_replaced(keeper, systemd, tmp_path):
-    (tmp_path / "elsewhere").write_text("theirs")
-    systemd.folder.mkdir()
-    (systemd.folder / SERVICE).symlink_to(tmp_path / "elsewhere")
     keeper.prepare(SPEC)
-    assert (tmp_path / "elsewhere").read_text() == "theirs"
+    theirs = (systemd.folder / SERVICE).rename(tmp_path / "elsewhere")
+    (systemd.folder / SERVICE).symlink_to(theirs)  # whoever may write there decides what root runs
+    keeper.prepare(SPEC)
     assert not (systemd.folder / SERVICE).is_symlink()
+    assert (systemd.folder / SERVICE).read_text() == theirs.read_text()
 
 
 def test_a_restart_forgets_failures_and_is_not_waited_for(keeper, systemd):
@@ -266,6 +266,9 @@ def test_a_users_runtime_folder_is_found_without_a_session():
     assert str(around.runtime) == f"/run/user/{os.getuid()}"
 
 
+_TOO_OFTEN = "it was started by hand too often; to start it: systemctl reset-failed edgekit, and start it then"
+
+
 # As systemd 252 and 257 said them on the virtual boards.
 @pytest.mark.parametrize(
     ("shown", "expected"),
@@ -304,6 +307,14 @@ def test_a_users_runtime_folder_is_found_without_a_session():
         ("ActiveState=failed\nResult=oom-kill", Kept("failed", ended="out-of-memory", detail="systemd: oom-kill")),
         ("ActiveState=failed\nResult=timeout", Kept("failed", ended="start-timeout", detail="systemd: timeout")),
         ("ActiveState=failed\nResult=resources", Kept("failed", ended="resources", detail="systemd: resources")),
+        (
+            "ActiveState=failed\nResult=start-limit-hit\nNRestarts=0\nExecMainCode=1\nExecMainStatus=130",
+            Kept("stopped", detail=_TOO_OFTEN),
+        ),
+        (
+            "ActiveState=failed\nResult=timeout\nNRestarts=5\nExecMainCode=1\nExecMainStatus=130",
+            Kept("failed", 0, 5, "start-timeout", "systemd: timeout"),
+        ),
         ("ActiveState=inactive\nResult=success\nExecMainCode=1\nExecMainStatus=130", Kept("stopped")),
         ("ActiveState=deactivating\nResult=success\nMainPID=5\nJob=", Kept("stopped", 5)),
         ("LoadState=masked\nActiveState=inactive", Kept("stopped", detail=f"{SERVICE}: masked")),

@@ -210,18 +210,23 @@ def test_memory_has_the_limit_that_the_release_says():
     assert values("MemoryMax", ServiceSpec()) == []
 
 
-def test_recovery_comes_before_and_settling_after_and_neither_is_started_by_a_restart():
+def test_recovery_comes_before_and_settling_does_not_wait_for_a_service_that_waits_for_its_camera():
     assert values("Before", unit=RECOVER) == [SERVICE]
-    assert values("After", unit=SETTLE) == [SERVICE]
+    assert values("After", unit=SETTLE) == [RECOVER]
     assert RECOVER in values("After")
     assert not any(RECOVER in value for name in ("Wants", "Requires") for value in values(name))
     assert values("WantedBy", unit=RECOVER) == values("WantedBy", unit=SETTLE) == ["multi-user.target"]
+
+
+def test_what_watches_a_release_has_as_long_as_that_takes():
+    assert values("TimeoutStartSec", unit=SETTLE) == values("TimeoutStartSec", unit=CRASHED) == ["infinity"]
 
 
 def test_a_crash_loop_calls_for_a_decision_once():
     assert values("OnFailure") == [CRASHED]
     assert values("ExecCondition", unit=CRASHED) == [f"systemctl is-failed --quiet {SERVICE}"]
     assert values("ExecCondition", setting=USER, unit=CRASHED) == [f"systemctl --user is-failed --quiet {SERVICE}"]
+    assert values("StartLimitIntervalSec", unit=CRASHED) == ["0"]  # it is asked at each crash, and must hear the last
     assert values("WantedBy", unit=CRASHED) == []
 
 
