@@ -86,25 +86,25 @@ def lines_from_now(path: Path) -> Iterator[str]:
     if stream is not None:
         stream.seek(0, os.SEEK_END)
     pending = b""
-    while True:
-        if stream is not None:
-            while piece := stream.readline():
+    try:
+        while True:
+            while stream is not None and (piece := stream.readline()):
                 pending += piece
                 if pending.endswith(b"\n"):
                     yield _text(pending)
                     pending = b""
-        if stream is None or _replaced(stream, path):
-            following = _opened(path)
-            if following is not None and stream is not None:
-                rest = stream.read()  # what came between the last look and the change
-                for line in (pending + rest).splitlines():
-                    yield _text(line)
-                pending = b""
-                stream.close()
-            stream = following or stream
-            if following is not None:
+            following = _opened(path) if stream is None or _replaced(stream, path) else None
+            if following is None:
+                time.sleep(_POLL_S)
                 continue
-        time.sleep(_POLL_S)
+            if stream is not None:
+                # What came between the last look and the change.
+                yield from map(_text, (pending + stream.read()).splitlines())
+                stream.close()
+            stream, pending = following, b""
+    finally:
+        if stream is not None:
+            stream.close()
 
 
 def _opened(path: Path) -> Optional[BinaryIO]:

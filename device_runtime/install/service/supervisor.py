@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Optional
+from typing import Any, Optional
 
 from device_runtime.contract.decode import read_json
 from device_runtime.contract.manifest import RELEASE_SERVICE
@@ -125,7 +125,9 @@ class Supervisor:
     def _start(self) -> subprocess.Popen[bytes]:
         parent = os.getpid()
         account = self._account
-        whom = {"user": account.uid, "group": account.gid, "extra_groups": self._groups()} if account else {}
+        whom: dict[str, Any] = {}
+        if account is not None:
+            whom = {"user": account.uid, "group": account.gid, "extra_groups": self._groups()}
         return subprocess.Popen(
             list(self._commands.launch),
             cwd="/",
@@ -135,7 +137,7 @@ class Supervisor:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=lambda: die_with(parent),  # noqa: PLW1509 - this process has one thread
-            **whom,  # type: ignore[arg-type] # of three kinds
+            **whom,
         )
 
     def _environment(self, given: Mapping[str, str]) -> dict[str, str]:
@@ -242,15 +244,10 @@ class Supervisor:
 
     def _give_up(self) -> None:
         """Start what decides now; it may start another supervisor, so this one is not to be waited for."""
+        words = list(self._commands.crashed)
         with contextlib.suppress(OSError), self._folder.log.open("ab") as log:
-            subprocess.Popen(
-                list(self._commands.crashed),
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            outputs = [(os.POSIX_SPAWN_DUP2, log.fileno(), number) for number in (1, 2)]
+            os.posix_spawn(words[0], words, os.environ, file_actions=outputs, setsid=True)
 
     def _forget_pulse(self) -> None:
         with contextlib.suppress(OSError):

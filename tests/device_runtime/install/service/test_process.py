@@ -1,11 +1,10 @@
+import contextlib
 import dataclasses
 import itertools
 import json
 import os
-import pwd
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -17,33 +16,27 @@ from device_runtime.contract.status import SafeMode
 from device_runtime.errors import EdgeError
 from device_runtime.install.fsops import FileSystem
 from device_runtime.install.lock import locked
-from device_runtime.install.service.keeper import Account
 from device_runtime.install.service.logfile import LIMIT_BYTES, LogFile, lines_from_now
 from device_runtime.install.service.process import installer_words
 from device_runtime.install.service.processes import boot_id, send
 from device_runtime.install.service.runfolder import RunFolder
 from device_runtime.install.service.supervisor import Commands, Supervisor
 from device_runtime.install.state import read_state, write_state
-from tests.support.served import QUICK, SYSTEM_PYTHON, WATCHED, kept, served_root, told, wait_until
+from tests.support.served import QUICK, SYSTEM_PYTHON, WATCHED, accessible, kept, nobody, served_root, told, wait_until
 from tests.support.waiting import wait_for
 
 
 @pytest.fixture
 def place():
     """A folder that every account may enter."""
-    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
-        path = Path(folder)
-        path.chmod(0o755)
-        yield path
+    with accessible() as folder:
+        yield folder
 
 
 @pytest.fixture
 def account():
-    """Whom releases run as: root has to name one, others are it themselves."""
-    if os.geteuid() != 0:
-        return None
-    entry = pwd.getpwnam("nobody")
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+    """Whom releases run as."""
+    return nobody()
 
 
 def alive(pid) -> bool:
@@ -113,7 +106,7 @@ def test_an_application_that_ends_well_is_not_started_again(place, account):
 def test_one_that_hangs_is_aborted_and_started_again(place, account, beats, ended):
     run = f"{beats}\ntell('hung', os.getpid())\nsignal.signal(signal.SIGABRT, signal.SIG_IGN)\ntime.sleep(600)"
     root = served_root(place, run, service=WATCHED)
-    with kept(root, account, dataclasses.replace(QUICK, stop_s=0.1)) as keeper:
+    with kept(root, account, dataclasses.replace(QUICK, stop_s=0.1, burst=1000)) as keeper:
         keeper.restart()
         first = told(root, "hung")
         look = wait_for(lambda: (look := keeper.look()).restarts and look)
@@ -155,13 +148,22 @@ def test_a_crash_loop_is_given_up_and_the_installer_decides(place, account):
         assert "gives up: 5 failures" in log_of(root)
 
 
-def test_the_installers_own_command_is_run_when_it_is_given_up(place, account):
+def test_the_installers_own_command_is_run_when_a_users_application_is_given_up(place, account):
     root = served_root(place, "os._exit(5)")
-    with kept(root, account) as keeper:
-        keeper.restart()
-        wait_for(lambda: "gives up" in log_of(root))
-        # It finds nothing to return to, or a root that it takes for a local one: either way it was run, and says so.
-        wait_for(lambda: log_of(root).rstrip().endswith("}"))
+    whom = {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
+    if account:
+        subprocess.run(["chown", "-R", account.name, root.path], check=True)
+    words = installer_words(root, "supervise", "user", SYSTEM_PYTHON)
+    quick = ["--pause-s", "0.05", "--burst", "2", "--poll-s", "0.02"]
+    try:
+        assert subprocess.run([*words, *quick], check=False, cwd="/", timeout=60, **whom).returncode == 0
+        assert "gives up: 2 failures" in log_of(root)
+        wait_for(lambda: '{"event": "' in log_of(root))  # the installer's lines
+    finally:
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if str(root.path) in entry.read_text():
+                    os.kill(int(entry.parent.name), signal.SIGKILL)
 
 
 def test_a_stop_ends_all_processes_also_those_that_left_the_group(place, account):
@@ -282,8 +284,8 @@ def test_the_log_is_bounded_and_can_be_followed(place, account):
     with kept(root, account) as keeper:
         keeper.restart()
         wait_until(keeper, "running")
-        following = keeper.logs(1, follow=True)
-        assert "started, pid" in next(following)
+        with contextlib.closing(keeper.logs(1, follow=True)) as following:
+            assert "started, pid" in next(following)
     log = LogFile(RunFolder(root).log, limit_bytes=2000)
     for number in range(200):
         log.feed(f"line {number}\n".encode())
@@ -306,6 +308,7 @@ def test_a_follower_goes_on_when_the_log_begins_anew(tmp_path):
     thread.join()
     log.feed(b"last\n")
     reader.join(20)
+    following.close()
     assert len(got) == 20
     assert not reader.is_alive()
 
