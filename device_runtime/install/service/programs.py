@@ -108,7 +108,7 @@ class SystemPrograms:
         """Return the words with the program's whole path: the one of this process may lack a folder."""
         for folder in self._environment["PATH"].split(os.pathsep):
             path = Path(folder, words[0])
-            if path.is_file() and os.access(path, os.X_OK):
+            if os.access(path, os.X_OK) and path.is_file():
                 return [str(path), *words[1:]]
         raise FileNotFoundError(words[0])
 
