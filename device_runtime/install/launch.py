@@ -25,9 +25,10 @@ STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "TZ", "TMPDIR", "XDG_RUNTIME_DIR")
 # QEMU_: which processor qemu-user(1) shows to what runs on an emulated board.
 _KEPT_PREFIXES = ("EDGEKIT_", "QEMU_")
-# "-m" would look for modules in the working folder first, where the application writes; "-P" is of Python 3.11.
+# "-m" would look for modules in the working folder first, where the application writes; "-P" is of Python 3.11, and
+# before that runpy itself is looked for.
 _RUN = (
-    "import runpy, sys; sys.path[:] = filter(None, sys.path); "
+    "import sys; sys.path[:] = filter(None, sys.path); import runpy; "
     "runpy.run_module('device_runtime', run_name='__main__', alter_sys=True)"
 )
 

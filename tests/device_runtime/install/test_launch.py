@@ -7,10 +7,11 @@ import pytest
 
 from device_runtime.contract.status import SafeMode
 from device_runtime.install.fsops import FileSystem
+from device_runtime.install.launch import release_command
 from device_runtime.install.root import Root
 from device_runtime.install.service.process import installer_words
 from device_runtime.install.state import read_state, write_state
-from tests.support.installing import current, install
+from tests.support.installing import current, environment, install
 from tests.support.served import SYSTEM_PYTHON, accessible, nobody, served_bundle, served_root, told
 
 TELL = """tell('env', json.dumps(dict(os.environ)))
@@ -67,6 +68,16 @@ def test_an_application_runs_with_its_own_packages_in_its_data(place):
     assert "" not in path
     assert str(root.data) not in path
     assert any(folder.endswith("dist-packages") for folder in path)  # what the system's packages bring
+
+
+def test_nothing_of_the_working_folder_is_imported_before_it_is_out_of_the_way(tmp_path):
+    (tmp_path / "runpy.py").write_text("raise SystemExit('imported what the application wrote')")
+    python, *words = release_command(["check"])
+    # Python before 3.11 looks for runpy in folders, as later ones do without their frozen modules.
+    command = [python, "-X", "frozen_modules=off", *words]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert "imported what the application wrote" not in done.stderr
+    assert "--release" in done.stderr
 
 
 def test_what_systemd_gives_reaches_the_application(place):
