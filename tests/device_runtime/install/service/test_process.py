@@ -46,6 +46,16 @@ def alive(pid) -> bool:
         return False
 
 
+def processes_of(root) -> list:
+    """Return the pids of those that were started with a root."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(root.path) in entry.read_text():
+                found.append(int(entry.parent.name))
+    return found
+
+
 def log_of(root) -> str:
     return RunFolder(root).log.read_text()
 
@@ -160,10 +170,9 @@ def test_the_installers_own_command_is_run_when_a_users_application_is_given_up(
         assert "gives up: 2 failures" in log_of(root)
         wait_for(lambda: '{"event": "' in log_of(root))  # the installer's lines
     finally:
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                if str(root.path) in entry.read_text():
-                    os.kill(int(entry.parent.name), signal.SIGKILL)
+        for pid in processes_of(root):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_a_stop_ends_all_processes_also_those_that_left_the_group(place, account):
@@ -233,19 +242,36 @@ def test_of_two_supervisors_one_gives_way(place, account):
         assert keeper.look() == look
 
 
-def test_a_supervisor_that_is_started_by_hand_knows_the_account_of_the_last_time(place, account):
+def test_a_supervisor_knows_the_account_of_the_last_time(place, account):
     root = served_root(place, "tell('who', os.getuid()); stay()")
     with kept(root, account) as keeper:
         keeper.restart()
         wait_until(keeper, "running")
         keeper.stop()
         (root.data / "who").unlink()
+        descriptor = RunFolder(root).take()
         words = installer_words(root, "supervise", "system" if account else "user", SYSTEM_PYTHON)
-        with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            assert told(root, "who") == str(account.uid if account else os.getuid())
-            process.terminate()
-            assert process.wait(20) == 0
+        subprocess.run([*words, "--lock-fd", str(descriptor)], check=True, pass_fds=(descriptor,))
+        os.close(descriptor)
+        assert told(root, "who") == str(account.uid if account else os.getuid())
+
+
+def test_one_that_is_started_by_hand_settles_first_what_a_power_cut_left(place, account):
+    root = served_root(place, "tell('who', os.getuid()); stay()")
+    (root.path / ".tmp-left").write_text("half a file")
+    (root.path / "current").unlink()
+    whom = {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
+    if account:
+        subprocess.run(["chown", "-R", account.name, root.path], check=True)
+    words = installer_words(root, "supervise", "user", SYSTEM_PYTHON)
+    with subprocess.Popen([*words, "--stop-s", "2"], stdout=subprocess.DEVNULL, cwd="/", **whom) as process:
+        assert told(root, "who") == str(account.uid if account else os.getuid())
+        assert not (root.path / ".tmp-left").exists()
+        process.terminate()
+        assert process.wait(20) == 0
+    with kept(root, None) as keeper:
         assert keeper.look().state == "stopped"
+    wait_for(lambda: not processes_of(root))  # its settling has ended, too
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may not run releases")
