@@ -28,6 +28,7 @@ from device_runtime.install.lock import receiving
 from device_runtime.install.pack import read_scope
 from device_runtime.install.remove import remove
 from device_runtime.install.root import Root
+from device_runtime.install.service.choose import application_for
 from device_runtime.install.service.process import supervise, supervise_options
 from device_runtime.install.session import converse
 from device_runtime.install.settle import crashed, settle
@@ -73,8 +74,6 @@ def main(arguments: Sequence[str], fs: Optional[FileSystem] = None) -> int:
 def _site(options: argparse.Namespace, fs: FileSystem) -> Site:
     root = Root(options.root.absolute())
     scope: Scope = options.scope or read_scope(root)
-    from device_runtime.install.service.choose import application_for  # noqa: PLC0415 - a session needs it later
-
     # Those two are what is kept: they ask no keeper.
     kept: Scope = "local" if options.command in ("launch", "supervise") else scope
     return Site(root, application_for(kept, root, fs, options.check_timeout, _tell), fs, _tell, scope, boot_of(scope))

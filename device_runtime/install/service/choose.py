@@ -9,7 +9,12 @@ from device_runtime.contract.status import Scope
 from device_runtime.install.application import Application, CheckedApplication
 from device_runtime.install.fsops import FileSystem
 from device_runtime.install.root import Root
+from device_runtime.install.service.account import ensure_account
+from device_runtime.install.service.application import ServiceApplication, Timing
 from device_runtime.install.service.keeper import Keeper
+from device_runtime.install.service.process import ProcessKeeper
+from device_runtime.install.service.programs import SystemPrograms
+from device_runtime.install.service.systemd import SystemdKeeper, has_systemd
 
 
 def application_for(scope: Scope, root: Root, fs: FileSystem, check_timeout_s: float, events: Events) -> Application:
@@ -24,21 +29,12 @@ def application_for(scope: Scope, root: Root, fs: FileSystem, check_timeout_s: f
     """
     if scope == "local":
         return CheckedApplication(check_timeout_s)
-    from device_runtime.install.service.application import ServiceApplication, Timing  # noqa: PLC0415 - services only
-
     return ServiceApplication(root, _keeper(scope, root, fs), fs, events, Timing(check_timeout_s))
 
 
 def _keeper(scope: Literal["system", "user"], root: Root, fs: FileSystem) -> Keeper:
-    from device_runtime.install.service.systemd import SystemdKeeper, has_systemd  # noqa: PLC0415 - as above
-
     if has_systemd(scope):
         return SystemdKeeper(root, fs, scope)
-    from device_runtime.install.service.process import ProcessKeeper  # noqa: PLC0415 - as above
-
     if scope == "user":
         return ProcessKeeper(root, fs)
-    from device_runtime.install.service.account import ensure_account  # noqa: PLC0415 - as above
-    from device_runtime.install.service.programs import SystemPrograms  # noqa: PLC0415 - as above
-
     return ProcessKeeper(root, fs, lambda: ensure_account(SystemPrograms()))
