@@ -191,6 +191,18 @@ def test_a_stop_ends_all_processes_also_those_that_left_the_group(place, account
         wait_for(lambda: not alive(child))
 
 
+def test_what_a_crashed_application_left_running_is_ended_before_it_runs_again(place, account):
+    run = (
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)\n"
+        "if os.path.exists('child'): stay()\ntell('child', child.pid); os._exit(1)"
+    )
+    root = served_root(place, run)
+    with kept(root, account) as keeper:
+        keeper.restart()
+        assert wait_until(keeper, "running").restarts == 1
+        assert not alive(told(root, "child"))
+
+
 def test_nothing_lives_on_unseen_when_the_supervisor_is_killed(place, account):
     run = (
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)\n"
