@@ -26,7 +26,7 @@ KINDS = {"bookworm": "pi4-bookworm", "trixie": "pi4-trixie"}
 
 # Emulated: what takes a Raspberry Pi a second takes ten here.
 HEALTH = HealthSpec(start_s=240, watch_s=5, watchdog_s=60)
-SERVICE = ServiceSpec(source="synthetic:pattern?fps=2&live=1&size=64x64", workers=1, health=HEALTH)
+SERVICE = ServiceSpec(source="synthetic:pattern?fps=2&live&size=64x64", workers=1, health=HEALTH)
 
 # Each is put at the end of the runtime's engine, so that the release's own check passes and its service fails.
 _IN_SERVICE = """
