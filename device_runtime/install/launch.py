@@ -100,7 +100,7 @@ def _release_to_run(root: Root) -> str:
         state = read_state(root)
     except BadFileError:
         state = None  # a newer installer's; its link is as good as any
-    if state is not None and state.safe_mode is not None:
+    if state is not None and state.safe_mode is not None and state.trial is None:
         raise NothingToRunError(f"{root.path}: nothing runs, on purpose: {state.safe_mode.reason}")
     release = linked_release(root.current)
     if release is None:

@@ -49,15 +49,14 @@ def recover(site: Site, trial: TrialPolicy = "end") -> InstallState:
         state = dataclasses.replace(state, trial=_after(site, state.trial, trial))
     state = _without_missing(site, state)
     follows_it = follows(site, state)
-    if not follows_it:
-        state = to_restart(site, state)
+    state = dataclasses.replace(state, restart=False) if follows_it else to_restart(site, state)
     refusal = None
     if state != found and (found is not None or _anything_there(site)):
         try:
             write_state(site.fs, site.root, state)
         except OSError as error:
             # A full disk must not keep what is committed from running; what was read leads to the same again.
-            refusal = None if found == dataclasses.replace(state, restart=False) else error
+            refusal = None if found and dataclasses.replace(found, restart=state.restart) == state else error
     if not follows_it or trial == "count":
         state = follow(site, state, boot=trial == "count")
     if refusal is not None:

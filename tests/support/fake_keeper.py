@@ -51,6 +51,12 @@ class FakeKeeper:
             self._pulse.write_text(dumps(pulse))
         return self._pulse
 
+    def copy_from(self, other) -> None:
+        """Let run what another one runs."""
+        self.stop()
+        if other.runs[0] is not None:
+            self._file.write_text(json.dumps(other.runs))
+
     def prepare(self, service) -> None:
         """Remember how it is to run."""
         self.prepared = service
@@ -80,7 +86,8 @@ class FakeKeeper:
         behaviour = self.behaviours.get(release, WORKS)
         if behaviour == WORKS:
             return Kept("running", pid)
-        return Kept("failed", 0, 5, "exit 1") if behaviour == CRASHES else behaviour
+        # With its process: what was there before has no part in it.
+        return Kept("failed", pid, 5, "exit 1") if behaviour == CRASHES else behaviour
 
     def logs(self, lines, follow):
         """Yield what it said."""
