@@ -59,13 +59,13 @@ def test_asking_a_bare_board_leaves_nothing_there(tmp_path, installer):
 def test_a_first_deployment_and_an_update_over_one_connection_each(tmp_path, installer, first, second, python):
     root = tmp_path / "board"
     options = {"installer": installer, "python": python}
-    assert deploy(root, first, "--scope", "user", **options)["result"]["outcome"] == "installed"
+    assert deploy(root, first, **options)["result"]["outcome"] == "installed"
     assert current(root) == release_of(first)
     assert (root / "installer.pyz").read_bytes() == installer.read_bytes()
     assert not (root / "incoming").exists()
     with conversation(root, **options) as talk:
         status = talk.greeted()
-        assert (status["current"]["version"], status["scope"], status["incoming"]) == ("1.0", "user", {})
+        assert (status["current"]["version"], status["scope"], status["incoming"]) == ("1.0", "local", {})
         assert [entry["code"] for entry in status["journal"]] == ["installing", "trial", "committed"]
         talk.say(*parts_of(second).messages(status["blobs"]))
         result = talk.answer()["result"]
