@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +32,15 @@ def machine_facts() -> MachineFacts:
     except (ValueError, OSError):  # another C library
         glibc = ""
     python = f"cp{sys.version_info[0]}{sys.version_info[1]}"
-    return MachineFacts(platform.machine(), python, glibc, _board(), _memory_bytes())
+    return MachineFacts(machine_of(platform.machine(), sys.maxsize), python, glibc, _board(), _memory_bytes())
+
+
+def machine_of(kernel: str, largest: int) -> str:
+    """Return what programs are made for here: ``kernel`` is the kernel's machine, ``largest`` Python's ``sys.maxsize``.
+
+    32-bit Raspberry Pi OS runs a 64-bit kernel on boards that can.
+    """
+    return "armv7l" if kernel == "aarch64" and largest < 2**32 else kernel
 
 
 def choose(named: str, compats: Sequence[Compat], facts: MachineFacts) -> int:
@@ -113,17 +120,10 @@ def _version(text: str) -> tuple[int, ...]:
 def _importable(module: str) -> bool:
     """Return whether the interpreter that runs releases finds a module of the system."""
     try:
-        if importlib.util.find_spec(module) is not None:
-            return True
+        # Neither we (-I) nor a release (PYTHONNOUSERSITE) see what is a user's own.
+        return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
         return False
-    if not sys.flags.isolated:
-        return False
-    # We may be shut off (-I) from a folder of the user's that a release sees.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    asked = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
-    words = [sys.executable, "-c", asked, module]
-    return subprocess.run(words, env=environment, capture_output=True, cwd="/", check=False).returncode == 0
 
 
 def _board() -> str:

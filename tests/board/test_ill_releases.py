@@ -12,6 +12,7 @@ from tests.support.cli import ChildCommandLine
 from tests.support.waiting import wait_for
 
 LONG_WATCH = dataclasses.replace(HEALTH, watch_s=60)
+IMPATIENT = dataclasses.replace(SERVICE, health=dataclasses.replace(HEALTH, start_s=60, watchdog_s=20, watch_s=15))
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,8 @@ def assert_taken_back(command, board, bundle, first, answer, codes):
     error = answer.json["error"]
     assert error["code"] in codes, error
     assert "bright 1.0 still runs" in error["message"]
-    word, status = looks_like(command, board)
-    assert word == "healthy", status["service"]
+    wait_for(lambda: looks_like(command, board)[0] == "healthy", 120)
+    status = looks_like(command, board)[1]
     assert status["current"]["release"] == status["service"]["pulse"]["release"] == release_of(first)
     assert status["trial"] is None
     quarantined = {bad["release"]: bad for bad in status["bad"]}
@@ -57,7 +58,7 @@ def assert_taken_back(command, board, bundle, first, answer, codes):
 )
 def test_a_release_that_fails_as_a_service(command, served, shelf, first, case):
     version, does, after, codes = case
-    bundle = shelf.with_runtime(first, version, ill(does, after))
+    bundle = shelf.with_runtime(shelf.well(f"{version}.0", service=IMPATIENT), version, ill(does, after))
     answer = command("deploy", bundle, served.target, "--json")
     assert_taken_back(command, served, bundle, first, answer, codes)
 

@@ -94,6 +94,10 @@ class FakeKeeper:
         del follow
         yield from self.said[-lines:]
 
+    def last_words(self, lines):
+        """Return the end of what it said."""
+        return self.said[-lines:]
+
     def remove(self) -> None:
         """Stop it."""
         self.stop()

@@ -27,7 +27,8 @@ from device_runtime.install.service.health import Sample, Start, Watch
 from device_runtime.install.service.keeper import Keeper, Kept
 from device_runtime.install.service.pulse import read_pulse
 
-_ENDING_SOURCES = ("file:", "dir:", "synthetic:")
+_ENDING_SOURCES = ("file:", "dir:")
+"""Of the others none ends by itself: a release that does has failed."""
 _TOLD_LINES = 5
 _TOLD_LETTERS = 500
 """As of the words of a check: a reason goes into the state and the journal."""
@@ -196,11 +197,12 @@ class ServiceApplication:
             lines = [
                 _printable(line) for line in itertools.islice(self._keeper.logs(_LOG_LINES, follow=False), _LOG_LINES)
             ]
+            words = [_printable(line) for line in self._keeper.last_words(_TOLD_LINES)]
         except (EdgeError, OSError):
             return verdict
         with contextlib.suppress(OSError):
             self._keep_log(release, lines)
-        told = " | ".join([line for line in lines if line][-_TOLD_LINES:])
+        told = " | ".join(line for line in words if line)
         room = _TOLD_LETTERS - len(verdict.reason) - len("; log: ")
         if not told or room <= 0:
             return dataclasses.replace(verdict, reason=verdict.reason[:_TOLD_LETTERS])

@@ -69,5 +69,8 @@ class Keeper(Protocol):
     def logs(self, lines: int, follow: bool) -> Iterator[str]:  # noqa: FBT001 - as in Application
         """Yield the last ``lines`` of its log, and with ``follow`` those that come, without end."""
 
+    def last_words(self, lines: int) -> list[str]:
+        """Return up to ``lines`` last lines that the application itself wrote since it was started last."""
+
     def remove(self) -> None:
         """Stop it, and take away all that ``prepare`` wrote. Doing it twice is fine."""

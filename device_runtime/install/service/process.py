@@ -169,6 +169,10 @@ class ProcessKeeper:
         except OSError as error:
             raise refused(error, self._folder.log, "read") from error
 
+    def last_words(self, lines: int) -> list[str]:
+        """Return the last lines of the log, without their times. Raises EdgeError."""
+        return [line.partition(" ")[2] for line in self.logs(lines, follow=False)]
+
     def remove(self) -> None:
         """Stop it, and remove what it wrote, but the data of the application. Raises EdgeError."""
         self.stop()

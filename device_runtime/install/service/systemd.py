@@ -178,6 +178,14 @@ class SystemdKeeper:
                 f"cannot read the journal: {error}", hint="sudo usermod -aG systemd-journal $USER"
             ) from error
 
+    def last_words(self, lines: int) -> list[str]:
+        """Return what its last process wrote, without times and without systemd's own lines. Raises EdgeError."""
+        unit = f"{'_SYSTEMD_USER_UNIT' if self._scope == 'user' else '_SYSTEMD_UNIT'}={SERVICE}"
+        # What the release before it wrote is no reason of this one.
+        started = self._show("InvocationID", SERVICE)[0].get("InvocationID")
+        words = ["journalctl", unit, *([f"_SYSTEMD_INVOCATION_ID={started}"] if started else [])]
+        return list(self._around.programs.lines([*words, "--output=cat", "--no-pager", "--quiet", f"--lines={lines}"]))
+
     def remove(self) -> None:
         """Stop it and remove the units. The account stays: files of its own may be anywhere. Raises EdgeError."""
         names = [name for name in _ALL if os.path.lexists(self._around.units / name)]

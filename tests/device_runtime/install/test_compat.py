@@ -5,7 +5,14 @@ import pytest
 
 from device_runtime.contract.manifest import Compat, SystemPackage
 from device_runtime.contract.status import MachineFacts
-from device_runtime.install.compat import MissingPackagesError, describe, machine_facts, misfit, require_packages
+from device_runtime.install.compat import (
+    MissingPackagesError,
+    describe,
+    machine_facts,
+    machine_of,
+    misfit,
+    require_packages,
+)
 
 PI = MachineFacts("aarch64", "cp311", "2.36")
 
@@ -61,3 +68,16 @@ def test_modules_of_the_system_are_looked_for():
     with pytest.raises(MissingPackagesError, match="nowhere, not_here") as caught:
         require_packages(nowhere)
     assert caught.value.hint == "on the board: sudo apt install aa python3-nowhere"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "largest", "machine"),
+    [
+        ("aarch64", 2**63 - 1, "aarch64"),
+        ("aarch64", 2**31 - 1, "armv7l"),
+        ("armv7l", 2**31 - 1, "armv7l"),
+        ("x86_64", 2**63 - 1, "x86_64"),
+    ],
+)
+def test_a_32_bit_system_on_a_64_bit_kernel_is_a_32_bit_machine(kernel, largest, machine):
+    assert machine_of(kernel, largest) == machine

@@ -254,6 +254,17 @@ def test_the_log_is_the_journal_of_the_unit(keeper, users, systemd):
     assert "--follow" not in systemd.calls[-1]
 
 
+def test_its_last_words_are_those_of_its_last_process_alone(keeper, users, systemd):
+    systemd.journal = ["one", "two"]
+    systemd.properties["InvocationID"] = "0123abcd"
+    assert keeper.last_words(2) == ["one", "two"]
+    asked = systemd.calls[-1]
+    assert asked[:3] == ["journalctl", f"_SYSTEMD_UNIT={SERVICE}", "_SYSTEMD_INVOCATION_ID=0123abcd"]
+    assert {"--output=cat", "--lines=2"} <= set(asked)
+    users.last_words(1)
+    assert f"_SYSTEMD_USER_UNIT={SERVICE}" in systemd.calls[-1]
+
+
 def test_a_journal_that_cannot_be_read_says_what_helps(keeper, systemd):
     systemd.missing.add("journalctl")
     with pytest.raises(EdgeError, match="cannot read the journal") as caught:
