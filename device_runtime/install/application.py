@@ -61,6 +61,9 @@ class Application(Protocol):
     def status(self) -> Optional[ServiceStatus]:
         """Tell how what runs is doing; None where nothing runs by itself."""
 
+    def machine_stops(self) -> bool:
+        """Return whether the machine is going down: what ends now, ends with it, and says nothing of a release."""
+
     def logs(self, lines: int, follow: bool) -> Iterator[str]:  # noqa: FBT001 - a word of the protocol
         """Yield the last ``lines`` of its log, and with ``follow`` those that come, without end. Raises EdgeError."""
 
@@ -99,6 +102,10 @@ class CheckedApplication:
     def status(self) -> Optional[ServiceStatus]:
         """Tell that nothing runs by itself."""
         return None
+
+    def machine_stops(self) -> bool:
+        """Return False: no trial goes on after a boot."""
+        return False
 
     def logs(self, lines: int, follow: bool) -> Iterator[str]:  # noqa: FBT001 - a word of the protocol
         """Yield nothing: whoever starts a release has its log."""

@@ -9,7 +9,7 @@ from typing import Optional
 
 from device_runtime.contract.events import Notice
 from device_runtime.contract.status import InstallResult, InstallState, Outcome, SafeMode
-from device_runtime.errors import EdgeError
+from device_runtime.errors import EdgeError, Interrupted
 from device_runtime.install.activate import point_current, point_previous
 from device_runtime.install.application import Verdict
 from device_runtime.install.follow import follow, started, to_restart
@@ -110,6 +110,8 @@ def _return(site: Site, state: InstallState, fallback: str, verdict: Verdict) ->
     point_current(site.fs, site.root, fallback)
     try:
         again = site.application.start(site.root.current)
+    except Interrupted:
+        raise  # it is committed, and the note in the state lets the next one start it
     except EdgeError as error:
         again = Verdict(ok=False, code="start-failed", reason=str(error))
     if not again.ok:

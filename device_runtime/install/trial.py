@@ -38,6 +38,7 @@ def try_release(site: Site, state: InstallState, release: str) -> InstallState:
 
     Raises:
         RolledBackError: it failed; it is quarantined, and what was committed before is current.
+        Interrupted: somebody stopped it, and what was committed before is current; or the machine goes down.
         OSError: the disk refused; what was committed before is current.
         EdgeError: what keeps releases running refused; what was committed before is current.
     """
@@ -55,7 +56,11 @@ def try_release(site: Site, state: InstallState, release: str) -> InstallState:
         point_current(site.fs, site.root, release)
         verdict = site.application.start(site.root.current)
     except BaseException:
-        _give_back(site, state, release, None)
+        if site.boot and site.application.machine_stops():
+            # A reboot ends whoever installs; the trial goes on after it.
+            site.journal.write("trial-suspended", release)
+        else:
+            _give_back(site, state, release, None)
         raise
     if not verdict.ok:
         _give_back(site, state, release, verdict)

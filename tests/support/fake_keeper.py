@@ -33,6 +33,7 @@ class FakeKeeper:
         self._pulse = root.path.with_name(f"{root.path.name}.pulse")
         self.behaviours = behaviours or {}
         self.said = ["a line", "the last line"]
+        self.going_down = False
 
     @property
     def runs(self):
@@ -88,6 +89,10 @@ class FakeKeeper:
             return Kept("running", pid)
         # With its process: what was there before has no part in it.
         return Kept("failed", pid, 5, "exit 1") if behaviour == CRASHES else behaviour
+
+    def machine_stops(self) -> bool:
+        """Tell what the test says."""
+        return self.going_down
 
     def logs(self, lines, follow):
         """Yield what it said."""

@@ -18,7 +18,7 @@ from device_runtime.contract.events import Events, Notice, Step, silent
 from device_runtime.contract.manifest import RELEASE_SERVICE
 from device_runtime.contract.service import ServiceSpec
 from device_runtime.contract.status import ServiceStatus
-from device_runtime.errors import EdgeError
+from device_runtime.errors import EdgeError, Interrupted
 from device_runtime.install.application import CHECK_TIMEOUT_S, Verdict, check_release, run_program
 from device_runtime.install.fsops import FileSystem, make_folders, remove_if_there, write_file
 from device_runtime.install.launch import clean_environment
@@ -79,12 +79,19 @@ class ServiceApplication:
         broken = _hook_trouble(self._root.health_hook)
         if broken:
             raise EdgeError(f"{self._root.health_hook}: {broken}", hint=f"chmod 755 {self._root.health_hook}")
-        return check_release(release, self._timing.check_timeout_s, self._keeper.account)
+        return self._unless_machine_stops(check_release(release, self._timing.check_timeout_s, self._keeper.account))
 
     def start(self, current: Path) -> Verdict:
-        """Start what ``current`` points to anew, and watch it. Raises EdgeError when its keeper cannot."""
+        """Start what ``current`` points to anew, and watch it.
+
+        Raises:
+            Interrupted: the machine goes down.
+            EdgeError: its keeper cannot.
+        """
         try:
             service = read_json(ServiceSpec, current / RELEASE_SERVICE)
+        except Interrupted:
+            raise
         except EdgeError as error:
             return Verdict(ok=False, code="bad-release", reason=str(error))
         self._keeper.prepare(service)
@@ -96,9 +103,11 @@ class ServiceApplication:
         return self._watch(current, service, started_s, before)
 
     def watch(self, current: Path) -> Verdict:
-        """Watch what ``current`` points to, which runs already. Raises EdgeError when its keeper cannot say."""
+        """Watch what ``current`` points to, which runs already. Raises as ``start`` does."""
         try:
             service = read_json(ServiceSpec, current / RELEASE_SERVICE)
+        except Interrupted:
+            raise
         except EdgeError as error:
             return Verdict(ok=False, code="bad-release", reason=str(error))
         return self._watch(current, service, self._timing.clock(), None)
@@ -115,6 +124,8 @@ class ServiceApplication:
             return
         try:
             self.prepare(current)
+        except Interrupted:
+            raise
         except EdgeError as error:
             # Better with another's settings than not at all.
             self._events(Notice(f"the service keeps the settings that it has: {error}", "warning"))
@@ -124,6 +135,8 @@ class ServiceApplication:
         """Return the id of the release that runs, as it says itself."""
         try:
             status = self.status()
+        except Interrupted:
+            raise
         except EdgeError:
             return None
         return status.pulse.release if status.pulse else None
@@ -132,12 +145,18 @@ class ServiceApplication:
         """Tell what the keeper says, and what the process itself says."""
         try:
             kept = self._keeper.look()
+        except Interrupted:
+            raise
         except EdgeError as error:
             return ServiceStatus(self._keeper.kind, "stopped", detail=f"it cannot be told: {error}")
         pulse = read_pulse(self._keeper.pulse)
         if pulse is not None and (kept.pid == 0 or pulse.pid != kept.pid):
             pulse = None  # left by one that was killed
         return ServiceStatus(self._keeper.kind, kept.state, kept.restarts, _detail(kept), pulse)
+
+    def machine_stops(self) -> bool:
+        """Return whether the machine is going down, as far as its keeper knows."""
+        return self._keeper.machine_stops()
 
     def logs(self, lines: int, follow: bool) -> Iterator[str]:  # noqa: FBT001 - a word of the protocol
         """Yield the last ``lines`` of its log, and with ``follow`` those that come, without end. Raises EdgeError."""
@@ -159,7 +178,14 @@ class ServiceApplication:
         verdict = self._look(Watch(Start(release, started_s, before, ends), health))
         if verdict.ok:
             verdict = self._ask_hook(release)
+        verdict = self._unless_machine_stops(verdict)
         return verdict if verdict.ok else self._with_log(release, verdict)
+
+    def _unless_machine_stops(self, verdict: Verdict) -> Verdict:
+        """Return the verdict; raise Interrupted for a bad one when everything ends, checks and services among it."""
+        if not verdict.ok and self.machine_stops():
+            raise Interrupted("the machine is going down, and what runs ends with it; nothing is decided")
+        return verdict
 
     def _look(self, watch: Watch) -> Verdict:
         while True:
@@ -183,6 +209,8 @@ class ServiceApplication:
             ended = run_program(
                 [str(hook), str(folder)], folder, clean_environment(os.environ), most_s, self._keeper.account
             )
+        except Interrupted:
+            raise
         except (EdgeError, OSError) as error:
             return Verdict(ok=False, code="hook", reason=f"{hook} cannot be run: {error}")
         if ended.code is None:
@@ -198,6 +226,8 @@ class ServiceApplication:
                 _printable(line) for line in itertools.islice(self._keeper.logs(_LOG_LINES, follow=False), _LOG_LINES)
             ]
             words = [_printable(line) for line in self._keeper.last_words(_TOLD_LINES)]
+        except Interrupted:
+            raise
         except (EdgeError, OSError):
             return verdict
         with contextlib.suppress(OSError):

@@ -66,6 +66,9 @@ class Keeper(Protocol):
     def look(self) -> Kept:
         """Tell how it is."""
 
+    def machine_stops(self) -> bool:
+        """Return whether the machine is going down, as far as it knows."""
+
     def logs(self, lines: int, follow: bool) -> Iterator[str]:  # noqa: FBT001 - as in Application
         """Yield the last ``lines`` of its log, and with ``follow`` those that come, without end."""
 

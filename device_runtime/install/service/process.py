@@ -160,6 +160,10 @@ class ProcessKeeper:
         again = shlex.join(self._words("supervise"))
         return Kept("failed", 0, record.restarts, record.ended, f"its supervisor was killed; to start it: {again}")
 
+    def machine_stops(self) -> bool:
+        """Return False: nobody tells."""
+        return False
+
     def logs(self, lines: int, follow: bool) -> Iterator[str]:  # noqa: FBT001 - as in Keeper
         """Yield lines of the log. Raises EdgeError when it cannot be read."""
         try:

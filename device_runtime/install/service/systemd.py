@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, Optional
 
 from device_runtime.contract.service import ServiceSpec
-from device_runtime.errors import EdgeError, UnfitError
+from device_runtime.errors import EdgeError, Interrupted, UnfitError
 from device_runtime.files import refused
 from device_runtime.install.fsops import FileSystem, make_folders, remove_if_there, replace_file
 from device_runtime.install.root import Root
@@ -167,12 +167,19 @@ class SystemdKeeper:
         """Tell what systemd knows. Raises EdgeError when it does not answer."""
         return kept(self._show(_SHOWN, SERVICE)[0])
 
+    def machine_stops(self) -> bool:
+        """Return whether the machine's systemd stops everything; one that no longer answers is taken to run."""
+        # Of the machine also for a user's services: a logout is no boot, after which a trial would go on.
+        return self._around.programs.run(["systemctl", "is-system-running"]).out.strip() == "stopping"
+
     def logs(self, lines: int, follow: bool) -> Iterator[str]:  # noqa: FBT001 - as in Keeper
         """Yield lines of the journal. Raises EdgeError when it cannot be read."""
         words = ["journalctl", "--user-unit" if self._scope == "user" else "--unit", SERVICE]
         words += ["--output=short-iso", "--no-pager", "--quiet", f"--lines={lines}"]
         try:
             yield from self._around.programs.lines([*words, "--follow"] if follow else words)
+        except Interrupted:
+            raise
         except EdgeError as error:
             raise EdgeError(
                 f"cannot read the journal: {error}", hint="sudo usermod -aG systemd-journal $USER"

@@ -5,12 +5,13 @@ import shutil
 import pytest
 
 from device_runtime.contract.events import Notice
-from device_runtime.errors import EdgeError
+from device_runtime.errors import EdgeError, Interrupted
 from device_runtime.install.commands import recover_root, roll_back, status, trust, verify
 from device_runtime.install.follow import to_restart
 from device_runtime.install.lock import BusyError, locked
 from device_runtime.install.recover import MOST_BOOTS
 from device_runtime.install.remove import remove
+from device_runtime.install.service.keeper import Kept
 from device_runtime.install.state import write_state
 from device_runtime.install.trial import RolledBackError
 from tests.support.bundles import journal_codes, release_of
@@ -137,6 +138,64 @@ def test_a_reboot_goes_on_with_the_trial_and_gives_back(one, versions, ids):
         one.settle()
     assert (one.runs, one.state.bad_release(ids["2.0"]).code) == (ids["1.0"], "crash-loop")
     one.assert_in_order()
+
+
+class Stopped(FakeKeeper):
+    """SIGTERM comes when it was told to start a release: from a person, or with the end of everything."""
+
+    def restart(self):
+        super().restart()
+        if self._root.state.exists() and ServiceBoard(self._root.path).state.trial is not None:
+            raise Interrupted("interrupted")
+
+
+def test_a_machine_that_goes_down_ends_who_installs_and_the_trial_goes_on_after_its_boot(one, versions, ids):
+    board = ServiceBoard(one.root.path, {}, Stopped)
+    board.keeper.going_down = True
+    with pytest.raises(Interrupted):
+        board.apply(versions["2.0"])
+    assert (board.state.trial.release, board.state.bad, codes(board)[-1]) == (ids["2.0"], (), "trial-suspended")
+    one.turn_on("boot-2")
+    assert one.settle().current.version == "2.0"
+    one.assert_in_order()
+
+
+def test_who_is_stopped_on_a_machine_that_runs_gives_back(one, versions, ids):
+    board = ServiceBoard(one.root.path, {}, Stopped)
+    with pytest.raises(Interrupted):
+        board.apply(versions["2.0"])
+    assert (board.runs, board.state.trial, codes(board)[-1]) == (ids["1.0"], None, "trial-abandoned")
+    one.assert_in_order()
+
+
+def test_what_ends_with_the_machine_has_not_failed(one, versions, ids):
+    one.keeper.behaviours[ids["2.0"]] = Kept("stopped")
+    one.keeper.going_down = True
+    with pytest.raises(Interrupted, match="going down"):
+        one.apply(versions["2.0"])
+    assert (one.state.trial.release, one.state.bad) == (ids["2.0"], ())
+    one.turn_on("boot-2")
+    with pytest.raises(Interrupted, match="going down"):
+        one.settle()
+    assert (one.state.trial.release, one.state.bad) == (ids["2.0"], ())
+    one.keeper.going_down = False
+    one.keeper.behaviours.clear()
+    assert one.settle().current.version == "2.0"
+
+
+def test_a_decision_about_a_crash_loop_that_is_stopped_is_no_failure_of_the_release_before(two, ids):
+    class Interrupting(FakeKeeper):
+        def restart(self):
+            raise Interrupted("interrupted")
+
+    board = ServiceBoard(two.root.path, {ids["2.0"]: CRASHES}, Interrupting)
+    with pytest.raises(Interrupted):
+        board.crashed()
+    assert (board.state.committed, board.state.safe_mode) == (ids["1.0"], None)
+    assert board.state.bad_release(ids["1.0"]) is None
+    two.turn_on("boot-2")
+    assert two.runs == ids["1.0"]
+    two.assert_in_order()
 
 
 def test_in_the_boot_in_which_it_began_a_trial_without_its_installer_is_taken_back(one, versions, ids):

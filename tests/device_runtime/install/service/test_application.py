@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -6,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from device_runtime.contract.events import Notice
-from device_runtime.errors import EdgeError
+from device_runtime.errors import EdgeError, Interrupted
 from device_runtime.install.fsops import FileSystem
 from device_runtime.install.root import Root
 from device_runtime.install.service.application import ServiceApplication, Timing
 from device_runtime.install.service.keeper import Account, Kept
+from device_runtime.signals import interrupt_on
 from tests.support.bundles import release_of
 from tests.support.fake_keeper import CRASHES, FakeKeeper, quick_service
 from tests.support.installing import environment
@@ -175,6 +177,30 @@ def test_a_hook_that_others_could_write_is_not_run_and_nothing_is_tried_before_i
         application.preflight((board / "current").resolve())
     assert application.start(board / "current").code == "hook"
     assert not (board / "ran").exists()
+
+
+def test_who_stops_the_hook_has_not_judged(service, board):
+    application, _, _ = service
+    (board / "asked").unlink(missing_ok=True)
+    _hook(board, f"touch {board}/asked; kill -TERM {os.getpid()}; sleep 600")
+    before = signal.getsignal(signal.SIGTERM)
+    interrupt_on(signal.SIGTERM)
+    try:
+        with pytest.raises(Interrupted):
+            application.start(board / "current")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (board / "asked").exists()
+
+
+def test_a_check_that_ends_with_the_machine_has_not_failed(board, first):
+    keeper = FakeKeeper(Root(board))
+    application = ServiceApplication(Root(board), keeper, FileSystem(), timing=Timing(check_timeout_s=0.001))
+    keeper.going_down = True
+    with pytest.raises(Interrupted, match="going down"):
+        application.preflight(board / "releases" / release_of(first))
+    keeper.going_down = False
+    assert application.preflight(board / "releases" / release_of(first)).code == "check-timeout"
 
 
 def test_a_link_is_no_hook(service, board):

@@ -225,6 +225,15 @@ def test_one_that_does_not_run_is_none(systemd, manager):
     assert not has_systemd("user", systemd)
 
 
+@pytest.mark.parametrize(
+    ("manager", "stops"), [("stopping", True), ("running", False), ("degraded", False), ("", False)]
+)
+def test_a_machine_that_goes_down_is_told_by_its_own_systemd(keeper, users, systemd, manager, stops):
+    systemd.manager = manager
+    assert (keeper.machine_stops(), users.machine_stops()) == (stops, stops)
+    assert systemd.calls[-1] == ["systemctl", "is-system-running"]
+
+
 def test_no_systemctl_is_no_systemd(systemd):
     systemd.missing.add("systemctl")
     assert not has_systemd("system", systemd)
