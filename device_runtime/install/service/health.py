@@ -149,8 +149,8 @@ class Watch:
         silent_s = sample.clock_s - last.beat_s
         if silent_s > self._health.watchdog_s:
             return _bad("hung", f"it gave no sign of life for {silent_s:.0f} s")
-        # The figures of the last beats only are those of all the time.
-        if sample.clock_s - since_s < self._health.watch_s or last.beat_s <= first.beat_s:
+        # A sign of life from beyond the watch: one that hangs now was well as far as its last one tells.
+        if last.beat_s - since_s < self._health.watch_s or last.beat_s <= first.beat_s:
             return None
         return self._figures(first, last)
 

@@ -76,6 +76,7 @@ def test_a_watch_of_no_time_ends_with_the_first_prediction():
         ([Sample(101, _OLD), *(starting(each, reasons=("camera: absent",)) for each in range(2, 24))], "no-frames"),
         (lives(5) + [Sample(105 + each, Kept("running", 11), pulse(5, 30)) for each in range(7)], "hung"),
         (lives(5) + [Sample(105 + each, Kept("running", 11)) for each in range(7)], "hung"),
+        (lives(10) + [Sample(110 + each, Kept("running", 11), pulse(10, 80)) for each in range(7)], "hung"),
         (lives(13.5, predictions=7), "no-frames"),
         ([*lives(12.5), running(13.5, health="failing", reasons=("camera: gone",))], "no-frames"),
         ([Sample(100 + each, Kept("stopped")) for each in range(8)], "not-ready"),
