@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from device_runtime.contract.pulse import PULSE_FILE
 from device_runtime.contract.service import HealthSpec, ServiceSpec
-from device_runtime.errors import BadFileError, EdgeError, UsageError
+from device_runtime.errors import BadFileError, EdgeError, InstallError, UsageError
 from device_runtime.install.service.keeper import Account
 
 SERVICE = "edgekit.service"
@@ -273,10 +273,9 @@ def _crashed_unit(setting: Setting) -> list[_Section]:
 
 def _oneshot(setting: Setting, timeout: str, *words: str) -> _Section:
     """Return a command of the installer. What watches a release, or waits for another installer, ends by itself."""
-    return (
-        "Service",
-        ["Type=oneshot", f"ExecStart={_command(setting, *words)}", f"TimeoutStartSec={timeout}", "UMask=0022"],
-    )
+    run = ["Type=oneshot", f"ExecStart={_command(setting, *words)}", f"TimeoutStartSec={timeout}", "UMask=0022"]
+    # A release that was taken back is what it is there for, and no failure of the machine.
+    return "Service", [*run, f"SuccessExitStatus={InstallError.exit_code}"]
 
 
 def _install(setting: Setting) -> _Section:

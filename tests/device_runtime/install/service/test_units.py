@@ -218,6 +218,10 @@ def test_recovery_comes_before_and_settling_does_not_wait_for_a_service_that_wai
     assert values("WantedBy", unit=RECOVER) == values("WantedBy", unit=SETTLE) == ["multi-user.target"]
 
 
+def test_a_release_that_was_taken_back_is_no_failure_of_the_machine():
+    assert values("SuccessExitStatus", unit=SETTLE) == values("SuccessExitStatus", unit=CRASHED) == ["7"]
+
+
 def test_what_watches_a_release_has_as_long_as_that_takes():
     assert values("TimeoutStartSec", unit=SETTLE) == values("TimeoutStartSec", unit=CRASHED) == ["infinity"]
 
