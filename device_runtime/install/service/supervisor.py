@@ -37,7 +37,8 @@ class Timings:
     """How patient a supervisor is: as the systemd units say it, for those that have systemd.
 
     After a failure it waits ``pause_s``, twice as long after each further one, at most ``longest_pause_s``. After
-    ``burst`` failures within ``interval_s`` it gives up. It asks to end, and after ``stop_s`` it no longer asks.
+    ``burst`` failures within ``interval_s``, or as long as so many that hang take, it gives up. It asks to end, and
+    after ``stop_s`` it no longer asks.
     """
 
     pause_s: float = 2.0
@@ -49,6 +50,12 @@ class Timings:
 
 
 PATIENT = Timings()
+
+
+def crash_window_s(timings: Timings, health: HealthSpec) -> float:
+    """Return within what time ``burst`` failures are a crash loop: those that end at once, and those that hang."""
+    longest_s = health.start_s + health.watchdog_s + timings.stop_s + timings.longest_pause_s
+    return max(timings.interval_s, timings.burst * longest_s)
 
 
 @dataclass(frozen=True)
@@ -226,12 +233,12 @@ class Supervisor:
         end_marked(self._folder.root)
 
     def _failure(self, ended: str, detail: str) -> bool:
-        now = time.monotonic()
+        now, window_s = time.monotonic(), crash_window_s(self._timings, self._service().health)
         self._failed.append(now)
         self._log.say(f"ended: {ended}")
-        if len(self._failed) == self._timings.burst and now - self._failed[0] <= self._timings.interval_s:
+        if len(self._failed) == self._timings.burst and now - self._failed[0] <= window_s:
             self._tell("failed", ended=ended, detail=detail)
-            self._log.say(f"gives up: {self._timings.burst} failures in {self._timings.interval_s:g} s")
+            self._log.say(f"gives up: {self._timings.burst} failures in {now - self._failed[0]:.0f} s")
             self._give_up()
             return False
         self._record = replace(self._record, restarts=self._record.restarts + 1)
