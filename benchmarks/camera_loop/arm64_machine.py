@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from typing import Any
 from camera_loop.arm64_guest import ENTRIES, SAID
 from camera_loop.cpio import Cpio
 from camera_loop.race import HERE
+from converters.cache import cache_folder
 from device_runtime.errors import UnfitError
 from device_runtime.files import making_folder
 
@@ -52,12 +52,6 @@ _RECIPE = 1
 """To be counted up whenever what is kept is made otherwise."""
 
 
-def cache_folder() -> Path:
-    """Return where machines are kept: a folder of the user's cache."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache).absolute() / "edgekit" / "arm64"
-
-
 def machine() -> Path:
     """Return the folder with a kernel, ``vmlinuz``, and everything but what is measured, ``root.cpio``.
 
@@ -69,7 +63,7 @@ def machine() -> Path:
             raise UnfitError(f"{program}: expected it to be installed", hint="apt install mmdebstrap qemu-system-arm")
     lock = HERE.parent / "requirements/run.txt"
     recipe = repr((_RECIPE, _SUITE, _PACKAGES, sorted(_WHEELS), lock.read_text(encoding="utf-8")))
-    folder = cache_folder() / hashlib.sha256(recipe.encode()).hexdigest()[:12]
+    folder = cache_folder() / "arm64" / hashlib.sha256(recipe.encode()).hexdigest()[:12]
     if not folder.exists():
         if sys.version_info[:2] != _PYTHON:
             raise UnfitError(f"Python: expected 3.11, as the emulated machine has it, got {sys.version.split()[0]}")

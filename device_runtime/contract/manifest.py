@@ -154,6 +154,11 @@ class BundleManifest:
         return tuple(blob for blob in self.blobs if blob.role == role)
 
 
+def distinct(blobs: Iterable[BlobRef]) -> tuple[BlobRef, ...]:
+    """Return one blob of each digest: equal contents under several names are stored and sent once."""
+    return tuple({blob.digest: blob for blob in blobs}.values())
+
+
 def room_for(blobs: Iterable[BlobRef], wheels: Iterable[BlobRef]) -> int:
     """Return the free bytes that writing some blobs and unpacking some wheels takes.
 

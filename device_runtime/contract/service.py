@@ -274,6 +274,18 @@ class ServiceSpec:
                 )
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether ``host``, in lower case and without brackets, can be reached from this machine alone."""
+    import ipaddress  # noqa: PLC0415 - only for those who open something to others
+
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def check_source(source: str) -> None:
     """Raise ValueError for a source of frames that holds a password; it is not shown."""
     if _PASSWORD.search(source):

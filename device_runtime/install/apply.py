@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device_runtime.contract.events import Notice, Progress, Step
-from device_runtime.contract.manifest import BlobRef
-from device_runtime.contract.status import InstallResult, InstallState, Outcome
+from device_runtime.contract.manifest import BlobRef, distinct
+from device_runtime.contract.status import BadRelease, InstallResult, InstallState, Outcome
 from device_runtime.errors import BadFileError, InstallError
 from device_runtime.files import refused
 from device_runtime.install.collect import collect, sweep
@@ -21,7 +21,7 @@ from device_runtime.install.layout import Bundle, Package, open_bundle
 from device_runtime.install.lock import BRIEF_S, BusyError, locked, receiving
 from device_runtime.install.pack import keep_installer
 from device_runtime.install.recover import recover
-from device_runtime.install.release import build_release, folder_damage, release_info
+from device_runtime.install.release import build_release, folder_damage, result_of
 from device_runtime.install.room import Room, room_of
 from device_runtime.install.root import ASIDE, TEMPORARY
 from device_runtime.install.site import Site, uninterrupted
@@ -34,6 +34,14 @@ class QuarantinedError(InstallError):
     """A release failed on this board before, and is not tried again unasked."""
 
     code = "quarantined"
+
+
+def quarantined(named: str, bad: BadRelease) -> QuarantinedError:
+    """Return the error that says of ``named`` why it is not tried again."""
+    return QuarantinedError(
+        f"{named} failed on this board at {bad.at}: {bad.reason}",
+        hint="mend the cause and make a new bundle; to try this one once more: --retry",
+    )
 
 
 @dataclass(frozen=True)
@@ -87,14 +95,11 @@ def _install(site: Site, state: InstallState, bundle: Bundle, *, retry: bool) ->
     require_newer(site, state, package.manifest)
     bad = state.bad_release(package.release)
     if bad and not retry:
-        raise QuarantinedError(
-            f"{package.manifest.name} {package.manifest.version} failed on this board at {bad.at}: {bad.reason}",
-            hint="mend the cause and make a new bundle; to try this one once more: --retry",
-        )
+        raise quarantined(f"{package.manifest.name} {package.manifest.version}", bad)
     lacking = _lacking(site, package)
     runs = state.wanted == package.release
     if lacking.nothing and runs:
-        return _result(site, state, Outcome.UNCHANGED, 0)
+        return result_of(site.root, Outcome.UNCHANGED, state.committed, state.fallback)
     _require_blobs(bundle, lacking)
     lacking = _check_space(site, state, bundle, package, lacking)
     _require_blobs(bundle, lacking)
@@ -103,8 +108,9 @@ def _install(site: Site, state: InstallState, bundle: Bundle, *, retry: bool) ->
     written = sum(blob.size for blob in lacking.blobs)
     if runs:
         site.journal.write("repaired", package.release)
-        return _result(site, state, Outcome.REPAIRED, written)
-    return _result(site, try_release(site, state, package.release), Outcome.INSTALLED, written)
+        return result_of(site.root, Outcome.REPAIRED, state.committed, state.fallback, written)
+    state = try_release(site, state, package.release)
+    return result_of(site.root, Outcome.INSTALLED, state.committed, state.fallback, written)
 
 
 def _require_blobs(bundle: Bundle, lacking: _Lacking) -> None:
@@ -134,8 +140,7 @@ def _bring_in(site: Site, state: InstallState, bundle: Bundle, package: Package,
 
 def _lacking(site: Site, package: Package) -> _Lacking:
     site.events(Step("look for what is there already"))
-    unique = {blob.hex: blob for blob in package.manifest.blobs}.values()
-    wheels = {wheel.hex: wheel for wheel in package.manifest.of_role("wheel")}.values()
+    unique, wheels = distinct(package.manifest.blobs), distinct(package.manifest.of_role("wheel"))
     return _Lacking(
         tuple(blob for blob in unique if not site.store.intact(blob)),
         tuple(wheel for wheel in wheels if unpacked_intact(site.root.wheels / wheel.hex) is not None),
@@ -198,8 +203,9 @@ def _check_space(site: Site, state: InstallState, bundle: Bundle, package: Packa
             discard_incoming(site.fs, site.root)
     collect(site.fs, site.root, state)
     lacking = _lacking(site, package)  # blobs that nothing kept may have been what this one needs
-    if not _room(site, bundle, lacking).fits(site.root.path):
-        raise _room(site, bundle, lacking).lacking(site.root.path)
+    room = _room(site, bundle, lacking)
+    if not room.fits(site.root.path):
+        raise room.lacking(site.root.path)
     site.events(Notice("removed old releases to make room"))
     return lacking
 
@@ -215,12 +221,3 @@ def _tidy(site: Site) -> None:
         discard_incoming(site.fs, site.root)
     except OSError as error:
         site.events(Notice(f"tidying up is left to the next command: {error}", "warning"))
-
-
-def _result(site: Site, state: InstallState, outcome: Outcome, written: int) -> InstallResult:
-    return InstallResult(
-        outcome,
-        release_info(site.root, state.committed, "current"),
-        release_info(site.root, state.fallback, "previous"),
-        written,
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from device_runtime.contract.status import InstallState
 from device_runtime.errors import EdgeError
@@ -36,11 +37,7 @@ def collect(fs: FileSystem, root: Root, state: InstallState) -> list[str]:
         if release not in kept and in_use(folder):
             kept.add(release)
         elif release not in kept:
-            # First out of sight: a half-removed folder must not be taken for a release.
-            hidden = root.releases / (TEMPORARY + release)
-            remove_tree(fs, hidden)
-            fs.rename(folder, hidden)
-            remove_tree(fs, hidden)
+            _remove_whole(fs, folder)
             removed.append(release)
     _collect_content(fs, root, kept)
     discard_stale(fs, root)
@@ -66,6 +63,14 @@ def sweep(fs: FileSystem, root: Root) -> None:
                 remove_tree(fs, folder / name)
 
 
+def _remove_whole(fs: FileSystem, folder: Path) -> None:
+    """Remove a folder, first out of sight: a half-removed one must not be taken for a whole one."""
+    hidden = folder.with_name(TEMPORARY + folder.name)
+    remove_tree(fs, hidden)
+    fs.rename(folder, hidden)
+    remove_tree(fs, hidden)
+
+
 def _collect_logs(fs: FileSystem, root: Root) -> None:
     try:
         logs = sorted(root.logs.iterdir(), key=lambda path: path.lstat().st_mtime)
@@ -87,10 +92,7 @@ def _collect_content(fs: FileSystem, root: Root, kept: set[str]) -> None:
         blobs |= {blob.hex for blob in manifest.blobs}
     for digest in root.unpacked():
         if digest not in wheels:
-            hidden = root.wheels / (TEMPORARY + digest)
-            remove_tree(fs, hidden)
-            fs.rename(root.wheels / digest, hidden)
-            remove_tree(fs, hidden)
+            _remove_whole(fs, root.wheels / digest)
     for digest in root.stored():
         if digest not in blobs:
             fs.remove(root.blobs / digest)

@@ -20,7 +20,7 @@ from device_runtime.install.journal import last_entries
 from device_runtime.install.lock import BRIEF_S, BusyError, locked
 from device_runtime.install.pack import keep_installer, own_digest
 from device_runtime.install.recover import recover, settled
-from device_runtime.install.release import damage, read_release, release_info
+from device_runtime.install.release import damage, read_release, release_info, result_of
 from device_runtime.install.room import free_bytes
 from device_runtime.install.site import Site
 from device_runtime.install.state import read_state
@@ -83,11 +83,7 @@ def roll_back(site: Site, *, wait_s: float = 0.0) -> InstallResult:
             )
         site.journal.write("rollback", state.fallback)
         after = try_release(site, state, state.fallback)
-        return InstallResult(
-            Outcome.RETURNED,
-            release_info(site.root, after.committed, "current"),
-            release_info(site.root, after.fallback, "previous"),
-        )
+        return result_of(site.root, Outcome.RETURNED, after.committed, after.fallback)
 
 
 def verify(site: Site, *, wait_s: float = 0.0) -> InstallResult:
@@ -110,7 +106,7 @@ def verify(site: Site, *, wait_s: float = 0.0) -> InstallResult:
             raise BadFileError(
                 f"{site.root.path}: {found[0]}{more}", hint="deploy it with --repair: damaged parts are replaced"
             )
-        return _result(site, state, Outcome.INTACT)
+        return result_of(site.root, Outcome.INTACT, state.committed, state.fallback)
 
 
 def recover_root(site: Site, *, boot: bool = False, wait_s: float = 0.0) -> InstallResult:
@@ -122,7 +118,7 @@ def recover_root(site: Site, *, boot: bool = False, wait_s: float = 0.0) -> Inst
         return InstallResult(Outcome.RECOVERED)
     with settled(site, max(wait_s, BRIEF_S), "count" if boot else "end") as state:
         collect(site.fs, site.root, state)
-        return _result(site, state, Outcome.RECOVERED)
+        return result_of(site.root, Outcome.RECOVERED, state.committed, state.fallback)
 
 
 def trust(site: Site, text: str, *, replace: bool = False, wait_s: float = 0.0) -> InstallResult:
@@ -148,7 +144,7 @@ def trust(site: Site, text: str, *, replace: bool = False, wait_s: float = 0.0) 
     with settled(site, max(wait_s, BRIEF_S), "keep") as state:
         keep_installer(site)
         set_signers(site, text, replace=replace)
-        return _result(site, state, Outcome.UNCHANGED)
+        return result_of(site.root, Outcome.UNCHANGED, state.committed, state.fallback)
 
 
 def logs(site: Site, lines: int, *, follow: bool) -> InstallResult:
@@ -159,7 +155,8 @@ def logs(site: Site, lines: int, *, follow: bool) -> InstallResult:
     """
     for text in site.application.logs(lines, follow):
         site.events(LogLine(text))
-    return _result(site, read_state(site.root) or InstallState(), Outcome.UNCHANGED)
+    state = read_state(site.root) or InstallState()
+    return result_of(site.root, Outcome.UNCHANGED, state.committed, state.fallback)
 
 
 def _status(site: Site, state: InstallState, *, busy: bool) -> BoardStatus:
@@ -212,14 +209,6 @@ def _blobs(site: Site, *, busy: bool) -> tuple[str, ...]:
 
 def _with_role(releases: list[ReleaseInfo], role: str) -> Optional[ReleaseInfo]:
     return next((info for info in releases if info.role == role), None)
-
-
-def _result(site: Site, state: InstallState, outcome: Outcome) -> InstallResult:
-    return InstallResult(
-        outcome,
-        release_info(site.root, state.committed, "current"),
-        release_info(site.root, state.fallback, "previous"),
-    )
 
 
 def _no_previous(site: Site) -> NoPreviousError:

@@ -50,15 +50,6 @@ class Journal:
             os.close(descriptor)
 
 
-def read_journal(root: Root) -> list[JournalEntry]:
-    """Return the journal's entries, oldest first; lines that a power cut spoilt are left out."""
-    try:
-        lines = root.journal.read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
-    return [entry for entry in map(_entry, lines) if entry is not None]
-
-
 def last_entries(root: Root, count: int) -> list[JournalEntry]:
     """Return the last ``count`` entries of the journal, oldest first, without reading all of it. Raises OSError."""
     try:

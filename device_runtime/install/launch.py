@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import sys
@@ -10,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from device_runtime.contract.manifest import RELEASE_MANIFEST
 from device_runtime.contract.pulse import PULSE_FILE
 from device_runtime.contract.status import Scope
 from device_runtime.errors import BadFileError, EdgeError
+from device_runtime.install.lock import hold
 from device_runtime.install.release import import_paths
 from device_runtime.install.root import Root, linked_release
 from device_runtime.install.state import read_state
@@ -80,7 +79,7 @@ def launch(root: Root, scope: Scope, given: Mapping[str, str]) -> NoReturn:
     release = _release_to_run(root)
     folder = root.release(release)
     try:
-        _hold(folder)
+        os.set_inheritable(hold(folder), True)  # noqa: FBT003 - its only argument; held after execve(2), too
         environment = {**release_environment(folder, given), **_of_manager(given)}
     except (OSError, UnicodeDecodeError) as error:
         raise EdgeError(f"cannot read release {release[:12]}: {error}", hint="deploy its bundle again") from error
@@ -114,13 +113,6 @@ def _of_manager(given: Mapping[str, str]) -> dict[str, str]:
         return {name: given[name] for name in ("JOURNAL_STREAM",) if name in given}
     ours = ("PATH", "LANG")
     return {name: value for name, value in given.items() if name not in ours and not name.startswith("PYTHON")}
-
-
-def _hold(folder: Path) -> None:
-    """Keep the release from being removed, until the last descriptor of this one is closed: also after execve(2)."""
-    descriptor = os.open(folder / RELEASE_MANIFEST, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
-    os.set_inheritable(descriptor, True)  # noqa: FBT003 - its only argument
 
 
 def _enter(root: Root) -> None:

@@ -49,12 +49,22 @@ def receiving(fs: FileSystem, root: Root, wait_s: float = 0.0) -> Iterator[None]
         yield
 
 
-@contextlib.contextmanager
-def using(release: Path) -> Iterator[None]:
-    """Keep a release from being removed for as long as it runs; any number of processes may."""
+def hold(release: Path) -> int:
+    """Keep a release from being removed until the descriptor that is returned, and each of its copies, is closed."""
     descriptor = os.open(release / RELEASE_MANIFEST, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextlib.contextmanager
+def using(release: Path) -> Iterator[None]:
+    """Keep a release from being removed for as long as it runs; any number of processes may."""
+    descriptor = hold(release)
+    try:
         yield
     finally:
         os.close(descriptor)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Optional
 
 from device_runtime.contract.events import Notice
-from device_runtime.contract.manifest import BlobRef
+from device_runtime.contract.manifest import BlobRef, distinct
 from device_runtime.contract.oci import (
     INDEX_FILE,
     LAYOUT_BYTES,
@@ -246,10 +246,10 @@ class Receiver:
         if not self._announced.complete:
             return room_of((), ())
         manifest = choose_package(self._announced.packages).manifest
-        unique = {blob.hex: blob for blob in manifest.blobs}.values()
-        blobs = tuple(blob for blob in unique if not self._stored(blob))
-        wheels = {wheel.hex: wheel for wheel in manifest.of_role("wheel")}.values()
-        packed = (wheel for wheel in wheels if not (self._root.wheels / wheel.hex).is_dir())
+        blobs = tuple(blob for blob in distinct(manifest.blobs) if not self._stored(blob))
+        packed = (
+            wheel for wheel in distinct(manifest.of_role("wheel")) if not (self._root.wheels / wheel.hex).is_dir()
+        )
         return room_of(blobs, packed, sum(min(blob.size, came(self._root, blob)) for blob in blobs))
 
     def _stored(self, blob: BlobRef) -> bool:

@@ -18,7 +18,7 @@ from device_runtime.contract.manifest import (
     BlobRef,
     BundleManifest,
 )
-from device_runtime.contract.status import ReleaseInfo
+from device_runtime.contract.status import InstallResult, Outcome, ReleaseInfo
 from device_runtime.errors import EdgeError
 from device_runtime.install.fsops import FileSystem, write_file
 from device_runtime.install.layout import Package
@@ -100,6 +100,15 @@ def release_info(root: Root, release: Optional[str], role: str) -> Optional[Rele
     except EdgeError:
         return ReleaseInfo(release, "(damaged)", "", role)
     return ReleaseInfo(release, manifest.name, manifest.version, role)
+
+
+def result_of(
+    root: Root, outcome: Outcome, current: Optional[str], previous: Optional[str], written_bytes: int = 0
+) -> InstallResult:
+    """Return what a command did, with the releases of these ids."""
+    return InstallResult(
+        outcome, release_info(root, current, "current"), release_info(root, previous, "previous"), written_bytes
+    )
 
 
 def import_paths(folder: Path) -> list[str]:

@@ -15,7 +15,7 @@ from device_runtime.install.application import Verdict
 from device_runtime.install.follow import follow, started, to_restart
 from device_runtime.install.journal import now
 from device_runtime.install.recover import settled
-from device_runtime.install.release import damage, release_info
+from device_runtime.install.release import damage, result_of
 from device_runtime.install.site import Site
 from device_runtime.install.state import read_state, write_state
 from device_runtime.install.trial import judge_trial, with_bad
@@ -147,8 +147,4 @@ def _has_failed(site: Site) -> bool:
 
 
 def _result(site: Site, state: InstallState, outcome: Outcome) -> InstallResult:
-    return InstallResult(
-        outcome,
-        release_info(site.root, state.wanted, "current"),
-        release_info(site.root, state.fallback, "previous"),
-    )
+    return result_of(site.root, outcome, state.wanted, state.fallback)

@@ -6,7 +6,6 @@ import contextlib
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from device_runtime.contract.events import Events, silent
 from device_runtime.contract.status import Scope
@@ -14,10 +13,9 @@ from device_runtime.install.application import Application
 from device_runtime.install.fsops import FileSystem
 from device_runtime.install.journal import Journal
 from device_runtime.install.root import Root
+from device_runtime.install.service.processes import boot_id
 from device_runtime.install.store import Store
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-"""One for each boot, of containers that of the machine: random(4)."""
 _STOPPING = {signal.SIGINT, signal.SIGTERM}
 
 
@@ -48,12 +46,7 @@ class Site:
 
 def boot_of(scope: Scope) -> str:
     """Return what names this boot, where releases run by themselves: there a trial goes on over a reboot."""
-    if scope == "local":
-        return ""
-    try:
-        return _BOOT_ID.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
+    return "" if scope == "local" else boot_id()
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from device_runtime.contract.service import PageSpec
+from device_runtime.contract.service import PageSpec, is_loopback
 from device_runtime.errors import UsageError
 from device_runtime.secret import read_secret_file
 
@@ -60,16 +60,6 @@ def _find_token(spec: PageSpec, environment: Mapping[str, str]) -> tuple[str | N
     if given:
         return given, TOKEN_VARIABLE
     return (read_secret_file(Path(spec.token_file), "token"), spec.token_file) if spec.token_file else (None, "")
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether ``host`` can be reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Gate:

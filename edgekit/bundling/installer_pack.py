@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from pathlib import Path
 
 import device_runtime
 from device_runtime.install.pack import pack_comment
+from edgekit.bundling.stored_zip import stored_zip
 
-# The earliest time that a zip can hold.
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_FILE_MODE = 0o100644
 _MODULES = ("__init__.py", "errors.py", "files.py", "signals.py")
 _PACKAGES = ("contract", "install")
 _MAIN = """\
@@ -23,8 +19,6 @@ run()
 
 def installer_pack() -> bytes:
     """Return a zip that runs as ``python3 -I FILE COMMAND --root DIR``: the installer, and all that it imports of ours.
-
-    Files are stored, not deflated: deflate's output differs between versions of zlib.
 
     Raises:
         OSError: a source cannot be read.
@@ -39,12 +33,4 @@ def installer_pack() -> bytes:
         hidden = any(part.startswith(".") or part == "__pycache__" for part in inner.parts)
         if path.is_file() and not hidden:
             files[f"device_runtime/{inner.as_posix()}"] = path.read_bytes()
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        archive.comment = pack_comment()
-        for name in sorted(files):
-            entry = zipfile.ZipInfo(name, _EPOCH)
-            entry.external_attr = _FILE_MODE << 16
-            entry.create_system = 3  # Unix, whatever wrote it
-            archive.writestr(entry, files[name])
-    return buffer.getvalue()
+    return stored_zip(dict(sorted(files.items())), pack_comment())

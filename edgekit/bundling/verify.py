@@ -65,7 +65,9 @@ def _verify_package(bundle: Bundle, package: Package, where: str, folder: Path, 
 
 def _verify_blob(bundle: Bundle, blob: BlobRef, where: str, folder: Path) -> None:
     place = f"{where}: {blob.name}"
-    path = folder / blob.hex
+    path = folder / f"{blob.role}-{blob.hex}"
+    if path.exists():
+        return  # platforms share it, or an equal one, and it was checked
     with path.open("wb") as stream:
         stream.writelines(bundle.read(blob))
     if blob.role == "model":
@@ -75,9 +77,8 @@ def _verify_blob(bundle: Bundle, blob: BlobRef, where: str, folder: Path) -> Non
     elif blob.role == "service":
         loads(ServiceSpec, _text(path, place), place)
     elif blob.role == "wheel":
-        unpacked = folder / f"wheel-{blob.hex}"
-        if not unpacked.exists():
-            unpack_wheel(FileSystem(), blob, path, unpacked, unpacked)
+        unpacked = folder / f"unpacked-{blob.hex}"
+        unpack_wheel(FileSystem(), blob, path, unpacked, unpacked)
     elif blob.role == "golden":
         _verify_golden(path, place)
 

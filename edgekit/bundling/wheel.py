@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import device_runtime
+from edgekit.bundling.stored_zip import stored_zip
 
 DISTRIBUTION = "edgekit_device_runtime"
-# The earliest time that a zip can hold.
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_FILE_MODE = 0o100644
 _LEFT_OUT = ("__pycache__",)
 
 # No Requires-Dist: what else a board needs differs from board to board and is the bundle's to say, and the contract
@@ -53,8 +49,6 @@ def device_wheel() -> Wheel:
 def package_wheel(package: Path, version: str) -> Wheel:
     """Return a wheel of one package folder: all its files but compiled ones and hidden ones.
 
-    Files are stored, not deflated: deflate's output differs between versions of zlib.
-
     Raises:
         OSError: a file cannot be read.
     """
@@ -65,16 +59,15 @@ def package_wheel(package: Path, version: str) -> Wheel:
     record = f"{info}/RECORD"
     rows = [f"{name},sha256={_record_hash(content)},{len(content)}\n" for name, content in sorted(files.items())]
     files[record] = "".join([*rows, f"{record},,\n"]).encode()
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        # PEP 427: the metadata comes last, RECORD at the very end.
-        for name in sorted(files, key=lambda name: (name.startswith(info), name == record, name)):
-            entry = zipfile.ZipInfo(name, _EPOCH)
-            entry.external_attr = _FILE_MODE << 16
-            entry.create_system = 3  # Unix, whatever wrote it
-            archive.writestr(entry, files[name])
+    # PEP 427: the metadata comes last, RECORD at the very end.
+    ordered = sorted(files, key=lambda each: (each.startswith(info), each == record, each))
     name = f"{DISTRIBUTION}-{version}-py3-none-any.whl"
-    return Wheel(name, buffer.getvalue(), sum(len(content) for content in files.values()), len(files))
+    return Wheel(
+        name,
+        stored_zip({name: files[name] for name in ordered}),
+        sum(map(len, files.values())),
+        len(files),
+    )
 
 
 def _package_files(package: Path) -> list[str]:

@@ -6,9 +6,9 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from device_runtime.contract.manifest import BlobRef, room_for
+from device_runtime.contract.manifest import BlobRef, distinct, room_for
 from device_runtime.contract.status import BoardStatus, ReleaseInfo
-from device_runtime.install.apply import QuarantinedError
+from device_runtime.install.apply import quarantined
 from device_runtime.install.compat import choose
 from device_runtime.install.room import DiskFullError
 from device_runtime.install.signature import UnsignedError
@@ -116,9 +116,8 @@ def plan_deploy(
 
 
 def _uploads(status: BoardStatus, blobs: Iterable[BlobRef], wishes: Wishes) -> tuple[Upload, ...]:
-    unique = {blob.digest: blob for blob in blobs}
     there = () if wishes.repair else frozenset(status.blobs)
-    lacking = (blob for digest, blob in unique.items() if digest not in there)
+    lacking = (blob for blob in distinct(blobs) if blob.digest not in there)
     return tuple(Upload(blob, min(blob.size, max(0, status.incoming.get(blob.digest, 0)))) for blob in lacking)
 
 
@@ -126,10 +125,7 @@ def _refuse(status: BoardStatus, bundle: BundleFacts, package: PackageFacts, wis
     named = f"{bundle.name} {bundle.version}"
     bad = status.bad_release(package.release)
     if bad and not wishes.retry:
-        raise QuarantinedError(
-            f"{named} failed on this board at {bad.at}: {bad.reason}",
-            hint="mend the cause and make a new bundle; to try this one once more: --retry",
-        )
+        raise quarantined(named, bad)
     if status.signed_only and not bundle.signed:
         raise UnsignedError(
             f"{named} is not signed, and this board takes nothing else", hint="sign it: edgekit bundle --sign KEY"

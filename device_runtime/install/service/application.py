@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 from device_runtime.contract.decode import read_json
 from device_runtime.contract.events import Events, Notice, Step, silent
@@ -88,12 +88,9 @@ class ServiceApplication:
             Interrupted: the machine goes down.
             EdgeError: its keeper cannot.
         """
-        try:
-            service = read_json(ServiceSpec, current / RELEASE_SERVICE)
-        except Interrupted:
-            raise
-        except EdgeError as error:
-            return Verdict(ok=False, code="bad-release", reason=str(error))
+        service = _settings(current)
+        if isinstance(service, Verdict):
+            return service
         self._keeper.prepare(service)
         for text in self._keeper.notices(service):
             self._events(Notice(text, "warning"))
@@ -104,12 +101,9 @@ class ServiceApplication:
 
     def watch(self, current: Path) -> Verdict:
         """Watch what ``current`` points to, which runs already. Raises as ``start`` does."""
-        try:
-            service = read_json(ServiceSpec, current / RELEASE_SERVICE)
-        except Interrupted:
-            raise
-        except EdgeError as error:
-            return Verdict(ok=False, code="bad-release", reason=str(error))
+        service = _settings(current)
+        if isinstance(service, Verdict):
+            return service
         return self._watch(current, service, self._timing.clock(), None)
 
     def prepare(self, current: Path) -> None:
@@ -245,6 +239,16 @@ class ServiceApplication:
         remove_if_there(self._fs, temporary)
         write_file(self._fs, temporary, "".join(f"{line}\n" for line in lines).encode()[-_LOG_BYTES:], _PRIVATE)
         self._fs.rename(temporary, path)
+
+
+def _settings(current: Path) -> Union[ServiceSpec, Verdict]:
+    """Return how a release runs, or what its settings that cannot be read say of it. Raises Interrupted."""
+    try:
+        return read_json(ServiceSpec, current / RELEASE_SERVICE)
+    except Interrupted:
+        raise
+    except EdgeError as error:
+        return Verdict(ok=False, code="bad-release", reason=str(error))
 
 
 def _hook_trouble(hook: Path) -> Optional[str]:

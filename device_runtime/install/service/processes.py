@@ -22,10 +22,10 @@ _POLL_S = 0.02
 
 
 def boot_id() -> str:
-    """Return what Linux calls this boot (random(4)), or an empty text where it does not say."""
+    """Return what Linux calls this boot (random(4); in a container that of the machine), or an empty text."""
     try:
         return (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return ""
 
 

@@ -13,6 +13,7 @@ from device_runtime.contract.service import ServiceSpec
 from device_runtime.errors import EdgeError, Interrupted, UnfitError
 from device_runtime.files import refused
 from device_runtime.install.fsops import FileSystem, make_folders, remove_if_there, replace_file
+from device_runtime.install.launch import NOTHING_TO_RUN
 from device_runtime.install.root import Root
 from device_runtime.install.service.account import ensure_account, existing_groups, find_account, give_folder
 from device_runtime.install.service.keeper import Account, Kept
@@ -20,7 +21,6 @@ from device_runtime.install.service.programs import Completed, Programs, SystemP
 from device_runtime.install.service.units import (
     CRASHED,
     ENABLED,
-    NOTHING_TO_RUN,
     PULSE_NAME,
     RECOVER,
     RUNTIME_FOLDER,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import posixpath
 import re
 from collections.abc import Iterable
@@ -12,8 +11,9 @@ from typing import Literal, Optional
 from urllib.parse import urlsplit
 
 from device_runtime.contract.pulse import PULSE_FILE
-from device_runtime.contract.service import HealthSpec, ServiceSpec
+from device_runtime.contract.service import HealthSpec, ServiceSpec, is_loopback
 from device_runtime.errors import BadFileError, EdgeError, InstallError, UsageError
+from device_runtime.install.launch import NOTHING_TO_RUN
 from device_runtime.install.service.keeper import Account
 
 SERVICE = "edgekit.service"
@@ -26,8 +26,6 @@ RUNTIME_FOLDER = "edgekit"
 """Below /run, or below a user's own run-time folder."""
 PULSE_NAME = "pulse.json"
 
-NOTHING_TO_RUN = 78
-"""What ``launch`` ends with where nothing is to run: EX_CONFIG of sysexits(3). It is not started again."""
 _STOPPED_BY_SIGNAL = 130
 """What a release ends with when it is told to stop (docs/reference/exit-codes.md)."""
 _RESTART_S = 2
@@ -89,7 +87,7 @@ def needs_network(service: ServiceSpec) -> bool:
         hosts.append(service.mqtt.host)
     if service.webhook:
         hosts.append(urlsplit(service.webhook.url).hostname or "")
-    return not all(_is_loopback(host) for host in hosts)
+    return not all(is_loopback(host.strip("[]").lower()) for host in hosts)
 
 
 _Section = tuple[str, list[str]]
@@ -327,13 +325,6 @@ def _normal(paths: Iterable[str]) -> list[str]:
 
 def _is_below(path: str, folders: Iterable[str]) -> bool:
     return any(path == folder or path.startswith(folder + "/") for folder in folders)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _check(path: str, kind: type[EdgeError]) -> None:

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_runtime.contract.service import PageSpec
+from device_runtime.contract.service import PageSpec, is_loopback
 from device_runtime.errors import BadFileError
-from device_runtime.web.access import Gate, Names, host_name, is_loopback, read_token
+from device_runtime.web.access import Gate, Names, host_name, read_token
 
 TOKEN = "a-token-of-tests-1234"  # noqa: S105 - a token of tests
 
