@@ -197,12 +197,13 @@ class Link:
             count = self._channel.write(rest, _POLL_S)
             if count is None and may_fail:
                 return
+            # What comes once all of it is there may be the answer to it, and is not judged here.
+            rest = rest[count or 0 :]
             # When it hung up, its reason is among what it said before.
-            while count is None or (self._channel.waiting() and not may_fail):
+            while count is None or (rest and self._channel.waiting() and not may_fail):
                 self._listen(self._events)
                 if self._final is not None:
                     raise self._error_of(self._final)
-            rest = rest[count:]
 
     def _refusal(self, words: str) -> EdgeError:
         """Return what start.sh found missing, or that the other side speaks otherwise."""

@@ -15,9 +15,9 @@ from device_runtime.contract.reported import ReportedError
 from device_runtime.contract.session import NEED_INSTALLER, Apply, Blob, Command
 from device_runtime.contract.status import InstallResult, Outcome, encode_line
 from device_runtime.errors import BadFileError, EdgeError, UnfitError, UsageError
-from edgekit.boards.channel import Stopper
+from edgekit.boards.channel import Channel, Stopper
 from edgekit.boards.errors import UnreachableError
-from edgekit.boards.link import open_link
+from edgekit.boards.link import Link, open_link
 from edgekit.boards.target import LocalTarget
 from edgekit.boards.way import way_to
 from edgekit.bundling.describe import describe_bundle
@@ -66,6 +66,25 @@ def test_events_arrive_as_they_come_and_the_answer_at_the_end():
         assert link.result(Command("rollback"), heard.append) == RESULT
     assert heard == [Step("check"), Progress(1, 2, "bytes"), LogLine("a line")]
     assert link.exchanges == 2
+
+
+class SlowHost(Channel):
+    """A host on which nothing goes on before the board has answered what was just written."""
+
+    def write(self, content, timeout_s):
+        count = super().write(content, timeout_s)
+        wait_for(self.waiting)
+        return count
+
+
+def test_a_board_may_answer_before_its_host_looks_up_from_writing():
+    way = board(GREETS + f"hear(); say({encode_line(RESULT)!r})\n")
+    channel = SlowHost(way.words, own_session=True, settle_s=way.settle_s)
+    link = Link(way, channel, silent)
+    try:
+        assert link.result(Command("rollback"), silent) == RESULT
+    finally:
+        channel.end()
 
 
 def test_a_board_cannot_write_on_the_terminal_of_who_asks():
