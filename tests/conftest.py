@@ -1,6 +1,7 @@
 """Fixtures of the whole suite."""
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from device_runtime.engine.litert import ENGINES, installed_engines
 from tests.support.cli import CommandLine
 
 _REPOSITORY = Path(__file__).parent.parent
+
+# A shell without job control has its background jobs ignore Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test looks at time. On CI a property is tried with the same examples each time, so that a change is judged by
 # what it changes; everywhere else with new ones.
