@@ -53,6 +53,18 @@ def _make_board(work: Path, plan: dict) -> None:
 
 def _cut(work: Path, plan: dict, command, point: int) -> tuple:
     """Cut the power before call ``point``, or when the command has ended; return its exit code, and its last line."""
+
+    arguments = words(command, work / "disk" / "root")
+    return cut_at(point, work, lambda fs: run(arguments, fs, plan.get("stdin"))[:2], plan.get("options", QUIET))
+
+
+def cut_at(point: int, work: Path, do, options: str = QUIET):
+    """Do something on a copy of the disk ``work / "base"``, mounted at ``work / "disk"``; return what it returns.
+
+    ``do`` is given a file system, works in another process, and returns its exit code, with whatever follows. Before
+    call ``point``, or when it has ended, the power is cut: ``work / "at_once"`` and ``work / "after_a_flush"`` are the
+    disks that this leaves.
+    """
     image, disk = work / "live", work / "disk"
     copy_as_it_is(work / "base", image)
 
@@ -68,11 +80,11 @@ def _cut(work: Path, plan: dict, command, point: int) -> tuple:
             copy_disk()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    with mounted(image, disk, plan.get("options", QUIET)):
-        code, said, _ = run(words(command, disk / "root"), FaultyFiles(fault), plan.get("stdin"))
-        if code != KILLED:
+    with mounted(image, disk, options):
+        ended = do(FaultyFiles(fault))
+        if ended[0] != KILLED:
             copy_disk()
-        return code, said
+        return ended
 
 
 def _look(work: Path, name: str, plan: dict, command) -> dict:

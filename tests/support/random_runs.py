@@ -1,4 +1,4 @@
-"""Plays ``random_faults`` on all cores, and says how a run that failed is repeated."""
+"""Plays ``random_faults`` and ``random_services`` on all cores, and says how a run that failed is repeated."""
 
 import os
 import random
@@ -10,9 +10,10 @@ from tests.support.fault_points import in_own_process
 _PROCESSES = 2
 
 
-def play_at_random(boards, folder, runs: int) -> Counter:
+def play_at_random(folder, runs: int, boards=None) -> Counter:
     """Play as many runs as the environment says, or ``runs``; return how often commands ended with which code.
 
+    With ``boards`` they are commands of a host and their faults, without what a machine with a service asks for, too.
     On CI they are the same each time, so that a change is judged by what it changes; elsewhere they are new ones.
     """
     runs = int(os.environ.get("EDGEKIT_FAULT_RUNS", runs))
@@ -22,10 +23,11 @@ def play_at_random(boards, folder, runs: int) -> Counter:
     for number in range(min(runs, _PROCESSES)):
         share = (runs + number) // _PROCESSES if runs > 1 else 1
         (folder / str(number)).mkdir()
-        plans.append({"seed": seed, "runs": share, "folder": str(folder / str(number)), **_what(boards)})
+        plans.append({"seed": seed, "runs": share, "folder": str(folder / str(number)), **(_what(boards) if boards else {})})
         seed += share
+    program = "random_faults" if boards else "random_services"
     with ThreadPoolExecutor(_PROCESSES) as pool:
-        played = list(pool.map(lambda plan: in_own_process("random_faults", plan), plans))
+        played = list(pool.map(lambda plan: in_own_process(program, plan), plans))
     troubles = [trouble for each in played for trouble in each["troubles"]]
     assert not troubles, f"{len(troubles)} of {runs} runs; repeat one with {_repeat(troubles[0])}: {troubles[0]}"
     return sum((Counter(each["outcomes"]) for each in played), Counter())

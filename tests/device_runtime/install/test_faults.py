@@ -115,7 +115,7 @@ def test_the_power_cut_in_a_recovery_leaves_a_whole_release(boards, memory):
 
 
 def test_any_commands_with_any_faults_leave_a_whole_release_and_a_board_that_takes_another(boards, memory):
-    outcomes = play_at_random(boards, memory, runs=200 if os.environ.get("CI") == "true" else 60)
+    outcomes = play_at_random(memory, 200 if os.environ.get("CI") == "true" else 60, boards)
     assert outcomes["apply -9"]
     assert outcomes["apply 0"]
 

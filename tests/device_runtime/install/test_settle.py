@@ -19,6 +19,7 @@ from tests.support.fake_keeper import CRASHES, FakeKeeper
 from tests.support.fault_points import in_own_process
 from tests.support.faulty_files import FaultyFiles
 from tests.support.installing import content
+from tests.support.random_runs import play_at_random
 from tests.support.service_boards import ServiceBoard, cut_off_in_trial, service_bundle
 
 
@@ -425,3 +426,18 @@ def test_killed_at_any_call_the_machine_settles_it_by_itself(memory, name, fault
     ended = in_own_process("service_faults", {"name": name, "folder": str(memory), "fault": fault})
     assert len(ended) > 3
     assert {version for each in ended for version in each} <= may, ended
+
+
+@pytest.mark.usefixtures("small_disks")
+@pytest.mark.parametrize(("name", "step", "may"), [("settle bad", 5, {"1.0"}), ("crashed bad", 5, {"1.0"})])
+def test_the_power_cut_at_a_call_is_settled_by_the_next_boot(memory, name, step, may):
+    plan = {"name": name, "folder": str(memory), "fault": "power", "step": step}
+    ended = in_own_process("service_faults", plan)
+    assert len(ended) > 3
+    assert {version for each in ended for version in each} <= may, ended
+
+
+def test_a_machine_with_any_faults_serves_again_and_takes_another_release(memory):
+    outcomes = play_at_random(memory, 40)
+    assert outcomes["apply -9"]
+    assert outcomes["rollback 0"]
