@@ -59,11 +59,11 @@ class Shelf:
         self._folder = folder
         self._board = find_boards((KINDS[suite],))
 
-    def well(self, version: str, *, bias: float = 0.25, service: ServiceSpec = SERVICE) -> Path:
-        """A release that works; another ``bias`` is another model."""
+    def well(self, version: str, *, bias: float = 0.25, **options) -> Path:
+        """A release that works; another ``bias`` is another model; ``options`` as ``of`` takes them."""
         model = self._folder / f"bright-{version}.tflite"
         spec = brightness_model(model, bias=bias)
-        return self.of(model, spec, version, service=service)
+        return self.of(model, spec, version, **options)
 
     def padded(self, version: str, size: int) -> Path:
         """A release that works, whose model has some bytes of noise behind it that no two versions share."""
@@ -73,12 +73,10 @@ class Shelf:
         model.write_bytes(model.read_bytes() + noise)
         return self.of(model, spec, version)
 
-    def of(self, model: Path, spec: ModelSpec, version: str, *, service: ServiceSpec = SERVICE, pictures=()) -> Path:
-        """A release of any model."""
+    def of(self, model: Path, spec: ModelSpec, version: str, *, service: ServiceSpec = SERVICE, **more) -> Path:
+        """A release of any model; ``more`` as a ``BundleRequest`` takes it."""
         output = self._folder / f"bright-{version}.edgekit"
-        build_bundle(
-            BundleRequest(model, spec, "bright", version, output, self._board, service, pictures=pictures), silent
-        )
+        build_bundle(BundleRequest(model, spec, "bright", version, output, self._board, service, **more), silent)
         return output
 
     def with_runtime(self, bundle: Path, version: str, appended: str, module: str = "engine/litert.py") -> Path:

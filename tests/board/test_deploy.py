@@ -4,10 +4,17 @@ The tests of this file go on from each other's board, in their order.
 """
 
 import json
+import shutil
+import subprocess
+import sys
 
 import pytest
 
+from converters.describe import describe_tflite
+from converters.interface import PrepOptions, TaskOptions
+from device_runtime.contract.decode import dumps
 from tests.support.bundles import release_of
+from tests.support.signing import allow, make_key
 
 _ROOT = "/var/lib/edgekit"
 
@@ -127,11 +134,64 @@ def test_two_deployments_at_once_end_with_one_of_the_two(command, board, shelf):
     assert status_of(command, board)["status"]["current"]["version"] in ("3.1", "3.2")
 
 
+@pytest.mark.shared
+def test_a_classifier_of_others_sees_there_what_it_sees_here(command, board, shelf, shared_data, tmp_path):
+    model = shared_data / "models" / "mobilenet_v2_1.0_224_quant.tflite"
+    spec = describe_tflite(model, PrepOptions(), TaskOptions(), None)
+    photos = sorted((shared_data / "images" / "imagenet100").glob("*.JPEG"))
+    bundle = shelf.of(model, spec, "4.0", pictures=photos[::25])
+    assert deploy(command, bundle, board)["result"]["outcome"] == "installed"
+    assert status_of(command, board)["health"]["word"] == "healthy"
+    report = json.loads(on_release(board, "check", "--release", f"{_ROOT}/current", "--json"))
+    assert (report["ok"], report["samples"]) == (True, 4)
+
+    (tmp_path / "spec.json").write_text(dumps(spec))
+    (board.root / "tmp/photos").mkdir()
+    for photo in photos[10::30]:  # others than the goldens'
+        shutil.copy(photo, board.root / "tmp/photos")
+    run = ("run", "--no-page", "--workers", "1", "--source")
+    there = on_release(board, *run, "dir:/tmp/photos", "--release", f"{_ROOT}/current")
+    here = subprocess.run(
+        [sys.executable, "-m", "device_runtime", *run, f"dir:{board.root}/tmp/photos"]
+        + ["--model", model, "--spec", tmp_path / "spec.json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    seen_there, seen_here = best_of(there), best_of(here)
+    assert len(seen_here) == 3
+    assert [label for label, _ in seen_there] == [label for label, _ in seen_here]
+    steps = [abs(one - other) * 256 for (_, one), (_, other) in zip(seen_there, seen_here, strict=True)]
+    assert max(steps) <= 4
+
+
+def best_of(lines):
+    """Return the best label and its score of each prediction."""
+    items = [json.loads(line)["items"][0] for line in lines.splitlines()]
+    return [(item["label"], item["score"]) for item in items]
+
+
+def test_a_board_that_trusts_signers_takes_what_they_signed_and_nothing_older(command, board, shelf, tmp_path):
+    key, other = make_key(tmp_path), make_key(tmp_path, "other")
+    signed = shelf.well("5.0", bias=0.5, sign=key, sequence=2)
+    others = {
+        "unsigned": shelf.well("5.1", bias=0.51),
+        "older-sequence": shelf.well("5.2", bias=0.52, sign=key, sequence=1),
+        "unknown-signer": shelf.well("5.3", bias=0.53, sign=other, sequence=3),
+    }
+    command.ok("trust", allow(tmp_path / "allowed_signers", ("me", key)), board.target)
+    assert deploy(command, signed, board)["result"]["outcome"] == "installed"
+    for code, bundle in others.items():
+        refused = command("deploy", bundle, board.target, "--json")
+        assert (refused.code, refused.json["error"]["code"]) == (3, code), refused.err
+    assert status_of(command, board)["status"]["current"]["version"] == "5.0"
+
+
 def test_all_of_it_is_removed(command, board):
     command.ok("remove", board.target, "--yes")
     assert command("status", board.target).code == 1
     left = board.run("sh", "-c", f"ls {_ROOT}; ls /etc/systemd/system | grep edgekit; true").stdout
-    assert set(left.split()) <= {"data", "lock", "environment"}
+    assert set(left.split()) <= {"data", "lock", "environment", "allowed_signers"}
 
 
 def test_a_user_without_sudo_has_a_service_of_his_own(command, board, first):
