@@ -1,5 +1,6 @@
 """Deployments over a poor line, cut at many points and begun again, to a full board, and to one that is another."""
 
+import contextlib
 import random
 import threading
 
@@ -22,10 +23,17 @@ def prepared(board, first, tmp_path_factory):
     return board
 
 
+@contextlib.contextmanager
+def over_a_line(board, monkeypatch, **of_it):
+    """Let the command line reach the board over a line instead, for a while."""
+    with slow_link(board, **of_it) as line, monkeypatch.context() as patch:
+        patch.setenv("EDGEKIT_SSH_CONFIG", str(line.ssh_config))
+        yield line
+
+
 def test_a_model_arrives_over_64_kbit_s_with_lost_packets(command, prepared, shelf, monkeypatch):
     bundle = shelf.well("2.0", bias=0.2)
-    with slow_link(prepared, rate_bits_s=64_000, delay_ms=150, loss=0.03, seed=5) as line:
-        monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(line.ssh_config))
+    with over_a_line(prepared, monkeypatch, rate_bits_s=64_000, delay_ms=150, loss=0.03, seed=5) as line:
         done = command.ok("deploy", bundle, prepared.target, "--json").json
         counts = line.counts()
     assert done["result"]["outcome"] == "installed"
@@ -37,8 +45,7 @@ def test_a_deployment_cut_at_many_points_and_begun_again_ends_whole(command, pre
     bundle = shelf.padded("3.0", 400_000)
     points = random.Random(7)  # noqa: S311 - where a line breaks needs no secrecy
     cuts = sorted(points.randrange(5_000, 400_000) for _ in range(_CUTS))
-    with slow_link(prepared, rate_bits_s=4_000_000, delay_ms=5) as line:
-        monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(line.ssh_config))
+    with over_a_line(prepared, monkeypatch, rate_bits_s=4_000_000, delay_ms=5) as line:
         carried = 0
         for number, cut in enumerate(cuts):
             line.cut_after(max(1, cut - carried), resets=number % 2 == 0)

@@ -15,6 +15,7 @@ from device_runtime.errors import EdgeError
 from device_runtime.sinks.clips import FPS, Clips
 from device_runtime.sinks.disk_budget import stem_of
 from tests.support.events import event, frame, jpeg_frame, predicted
+from tests.support.waiting import wait_for
 
 SPEC = ClipSpec("clips", before_s=1.0, after_s=1.5)
 
@@ -248,6 +249,7 @@ def test_a_signal_in_the_middle_of_a_clip_completes_it(tmp_path, number):
     process = subprocess.Popen([sys.executable, "-c", _RUN, tmp_path], stdout=subprocess.PIPE, text=True)
     with process:
         assert process.stdout.readline() == "recording\n"
+        wait_for(lambda: list((tmp_path / "clips").glob(".*.mp4")))  # the writer's thread may be behind
         process.send_signal(number)
         assert process.wait(30) == 0
     stem = stem_of(event(1))
