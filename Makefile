@@ -37,7 +37,7 @@ demo: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo.sh $(DEMO)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-soak: $(INSTALLED)
 	EDGEKIT_SOAK_S=600 $(BIN)/python -m pytest tests/device_runtime/test_soak.py

@@ -84,8 +84,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Supervise; SIGTERM and SIGINT end it. What nobody supervises any more is ended first."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask)
+        before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
         end_marked(self._folder.root)
         with contextlib.suppress(OSError):
             self._folder.write(self._record)
@@ -97,6 +96,8 @@ class Supervisor:
         finally:
             end_marked(self._folder.root)
             self._log.end()
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _ask(self, *_: object) -> None:
         self._asked = True
