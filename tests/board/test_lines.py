@@ -1,6 +1,7 @@
 """Deployments over a poor line, cut at many points and begun again, to a full board, and to one that is another."""
 
 import contextlib
+import os
 import random
 import threading
 
@@ -11,7 +12,7 @@ from tests.support.bundles import release_of
 from tests.support.cli import ChildCommandLine
 from tests.support.waiting import wait_for
 
-_CUTS = 12
+_CUTS = int(os.environ.get("EDGEKIT_BOARD_CUTS", "12"))
 
 
 @pytest.fixture(scope="module")
