@@ -151,9 +151,9 @@ def test_a_classifier_of_others_sees_there_what_it_sees_here(command, board, she
         shutil.copy(photo, board.root / "home/pi/photos")
     run = ("run", "--no-page", "--workers", "1", "--source")
     there = on_release(board, *run, "dir:/home/pi/photos", "--release", f"{_ROOT}/current")
+    of_the_file = (f"dir:{board.root}/home/pi/photos", "--model", model, "--spec", tmp_path / "spec.json")
     here = subprocess.run(
-        [sys.executable, "-m", "device_runtime", *run, f"dir:{board.root}/home/pi/photos"]
-        + ["--model", model, "--spec", tmp_path / "spec.json"],
+        [sys.executable, "-m", "device_runtime", *run, *of_the_file],
         capture_output=True,
         text=True,
         check=True,

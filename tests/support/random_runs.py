@@ -19,13 +19,13 @@ def play_at_random(folder, runs: int, boards=None) -> Counter:
     runs = int(os.environ.get("EDGEKIT_FAULT_RUNS", runs))
     anywhere = 0 if os.environ.get("CI") == "true" else random.randrange(1 << 40)  # noqa: S311 - faults, not secrets
     seed = int(os.environ.get("EDGEKIT_FAULT_SEED", anywhere))
+    program, what = ("random_faults", _what(boards)) if boards else ("random_services", {})
     plans = []
     for number in range(min(runs, _PROCESSES)):
         share = (runs + number) // _PROCESSES if runs > 1 else 1
         (folder / str(number)).mkdir()
-        plans.append({"seed": seed, "runs": share, "folder": str(folder / str(number)), **(_what(boards) if boards else {})})
+        plans.append({"seed": seed, "runs": share, "folder": str(folder / str(number)), **what})
         seed += share
-    program = "random_faults" if boards else "random_services"
     with ThreadPoolExecutor(_PROCESSES) as pool:
         played = list(pool.map(lambda plan: in_own_process(program, plan), plans))
     troubles = [trouble for each in played for trouble in each["troubles"]]

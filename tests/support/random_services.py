@@ -1,7 +1,7 @@
 """Random doings of a machine and its owner with random faults, and after each sequence a board that serves again.
 
-A program of its own, because it forks: ``python -m tests.support.random_services '<JSON>'`` with a ``folder``. Run ``n``
-is made of the number ``seed + n`` alone. It tells how its doings ended, and what went wrong.
+A program of its own, because it forks: ``python -m tests.support.random_services '<JSON>'`` with a ``folder``. Run
+``n`` is made of the number ``seed + n`` alone. It tells how its doings ended, and what went wrong.
 """
 
 import collections

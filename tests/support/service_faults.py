@@ -1,8 +1,8 @@
 """Fails what the machine asks for by itself at each of its mutating calls, and lets the machine boot again.
 
 A program of its own, because it forks: ``python -m tests.support.service_faults '<JSON>'`` with ``folder``, the
-``name`` of a scenario, and the ``fault``: one of ``faulty_files``, or ``power``, which needs root. It tells which version
-ran in the end, each time; ``step`` leaves out calls.
+``name`` of a scenario, and the ``fault``: one of ``faulty_files``, or ``power``, which needs root. It tells which
+version ran in the end, each time; ``step`` leaves out calls.
 """
 
 import json
