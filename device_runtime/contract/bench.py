@@ -162,6 +162,7 @@ class BenchReport:
     for the first time. ``harness_us`` is what measuring itself cost per frame. ``steady`` tells whether the warm-up
     ended because latencies had settled, and not because its time was over. ``disturbed`` says why the figures are no
     result: each reason is one of ``warnings``, too. ``beside`` is the application that ran at the same time.
+    ``measured_from_s`` is when the first counted frame was finished, on the clock of ``during``.
     """
 
     created: str
@@ -187,6 +188,7 @@ class BenchReport:
     model_rss_bytes: Optional[int] = None
     harness_us: Optional[float] = None
     during: tuple[Moment, ...] = ()
+    measured_from_s: float = 0.0
     operators: Optional[OperatorProfile] = None
     cold_start: Optional[ColdStart] = None
     at_rate: Optional[AtRate] = None
