@@ -1,7 +1,7 @@
 """LiteRT's C library, ``libLiteRt.so`` of ai-edge-litert's wheels, as far as a profile needs it.
 
 Declared after ``litert/c/*.h`` of github.com/google-ai-edge/LiteRT, and tried with the wheels of ``KNOWN_VERSIONS`` on
-x86-64. A wrong declaration crashes the process: only for processes that may crash.
+x86-64, and of 2.3 on arm64. A wrong declaration crashes the process: only for processes that may crash.
 """
 
 from __future__ import annotations
