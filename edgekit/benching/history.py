@@ -1,0 +1,142 @@
+"""The runs that a project keeps: one JSON file each, in the folder ``bench`` beside ``edgekit.toml``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from device_runtime.contract.bench import BenchReport
+from device_runtime.contract.decode import dumps
+from device_runtime.errors import BadFileError, UsageError
+from device_runtime.files import refused, write_text
+from edgekit.benching.compare import disturbances, read_report
+
+FOLDER = "bench"
+LAST = "last"
+"""The word for the newest saved run of the same kind."""
+
+_STAMPED = re.compile(r"\d{8}-\d{6}-")
+"""How the names of runs begin that were saved without a name of their own: date and time in UTC."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What two runs must have in common to be of one history. A model is known by its name: its digest may change."""
+
+    model: str
+    target: str | None
+    engine: str
+    threads: int
+
+    def __str__(self) -> str:
+        where = self.target or "this machine"
+        return f"{self.model} on {where} with {self.engine}, threads {self.threads}"
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A run and its file."""
+
+    path: Path
+    report: BenchReport
+
+
+@dataclass(frozen=True)
+class History:
+    """The saved runs of a project; ``folder`` may not exist yet."""
+
+    folder: Path
+
+    def save(self, report: BenchReport, name: str | None = None) -> Path:
+        """Write a run, whole or not at all, and return its file.
+
+        Args:
+            report: the run.
+            name: a name of its own, as ``baseline``; a run that had it is replaced. Without one the file is called
+                after the time, the model and the target, and nothing is replaced.
+
+        Raises:
+            EdgeError: the folder cannot be made, or the file not be written.
+        """
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise refused(error, self.folder, "make") from error
+        path = self.path_of(name) if name else self._free_path(report)
+        write_text(path, dumps(report))
+        return path
+
+    def path_of(self, name: str) -> Path:
+        """Return the file of a named run. Raises UsageError for a name that is none."""
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}", name) or name == LAST:
+            raise UsageError(
+                f"--save: expected a name of letters, digits, '.', '_' and '-', and not {LAST!r}, got {name!r}",
+                hint="edgekit bench --save=baseline",
+            )
+        return self.folder / f"{name.removesuffix('.json')}.json"
+
+    def runs(self) -> list[SavedRun]:
+        """Return all runs, the oldest first. A file that is no run is left out.
+
+        Raises:
+            EdgeError: the folder, or a file in it, cannot be read.
+        """
+        found = [run for path in self._files() if (run := _read(path))]
+        return sorted(found, key=lambda run: (run.report.created, run.path.name))
+
+    def has_any(self) -> bool:
+        """Tell whether anything was saved."""
+        return bool(self._files())
+
+    def last(self, kind: Kind) -> SavedRun | None:
+        """Return the newest run of a kind: an undisturbed one if there is one. None when there is none at all.
+
+        Raises:
+            EdgeError: the folder, or a file in it, cannot be read.
+        """
+        files = self._files()
+        stamped = [path for path in files if _STAMPED.match(path.name) and _slug(kind.model) in path.name]
+        named = [path for path in files if not _STAMPED.match(path.name)]
+        found = [run for path in named if (run := _read(path)) and kind_of(run.report) == kind]
+        # Names begin with the time: the newest are read until one will do, and a long history costs no more.
+        for path in reversed(stamped):
+            run = _read(path)
+            if run and kind_of(run.report) == kind:
+                found.append(run)
+                if not disturbances(run.report):
+                    break
+        quiet = [run for run in found if not disturbances(run.report)]
+        return max(quiet or found, key=lambda run: (run.report.created, run.path.name), default=None)
+
+    def _files(self) -> list[Path]:
+        try:
+            return sorted(self.folder.glob("*.json"))
+        except OSError as error:
+            raise refused(error, self.folder, "read") from error
+
+    def _free_path(self, report: BenchReport) -> Path:
+        moment = re.sub(r"[-:]", "", report.created)[:15].replace("T", "-")
+        where = f"-{_slug(report.target)}" if report.target else ""
+        stem = f"{moment}-{_slug(report.model.name)}{where}"
+        number, path = 1, self.folder / f"{stem}.json"
+        while path.exists():
+            number += 1
+            path = self.folder / f"{stem}-{number}.json"
+        return path
+
+
+def kind_of(report: BenchReport) -> Kind:
+    """Return what a run must have in common with others to be compared with them."""
+    return Kind(report.model.name, report.target, report.engine.name, report.engine.threads)
+
+
+def _read(path: Path) -> SavedRun | None:
+    try:
+        return SavedRun(path, read_report(path))
+    except BadFileError:
+        return None
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")[:80] or "run"
