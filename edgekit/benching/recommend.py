@@ -19,17 +19,18 @@ POINT = 0.01
 def recommend(report: SweepReport) -> Recommendation | None:
     """Return the point to take, or None when none was measured.
 
-    Of the points whose accuracy is at most ``max_drop`` points below the best, the fastest. Those that are as fast
-    within the noise count as equal: of them the one with the fewest threads is taken, then the smallest file, then
-    the most accurate. Disturbed points come into it only when there are no others, and then that is said.
+    Of the points whose accuracy is at most ``max_drop`` points below the best, the fastest. Those that none is faster
+    than beyond the noise count as equal: of them the one with the fewest threads is taken, then the smallest file,
+    then the most accurate. Disturbed points come into it only when there are no others, and then that is said.
     """
     compared = comparable(report.points, report.percentile)
     if not compared:
         return None
     good = _accurate(compared, report.max_drop)
-    fastest = min(good, key=lambda point: _latency(point, report).value)
-    equal = [point for point in good if _as_fast(_latency(point, report), _latency(fastest, report))]
+    costs = [_latency(point, report) for point in good]
+    equal = [point for point, own in zip(good, costs, strict=True) if not any(_faster(each, own) for each in costs)]
     chosen = min(equal, key=lambda point: _preference(point, report))
+    fastest = min(good, key=lambda point: (_latency(point, report).value, *_preference(point, report)))
     return Recommendation(chosen.number, _reason(report, chosen, fastest, compared, good))
 
 
@@ -116,11 +117,11 @@ def _lack(point: SweepPoint) -> float:
     return 0.0 if found is None else found.value
 
 
-def _as_fast(one: Cost, fastest: Cost) -> bool:
-    """Whether it is as fast as the fastest, for all that is known; without intervals by what two runs may differ."""
-    if one.interval is None or fastest.interval is None:
-        return one.value <= fastest.value * (1 + BETWEEN_RUNS)
-    return not fastest.surely_below(one)
+def _faster(one: Cost, two: Cost) -> bool:
+    """Whether one is faster beyond the noise; where that is not known, beyond what two runs may differ by."""
+    if one.interval is None or two.interval is None:
+        return two.value > one.value * (1 + BETWEEN_RUNS)
+    return one.surely_below(two)
 
 
 def _preference(point: SweepPoint, report: SweepReport) -> tuple[float, ...]:
