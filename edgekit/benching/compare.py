@@ -14,6 +14,7 @@ from device_runtime.contract.decode import read_json
 from device_runtime.contract.prediction import STAGES
 from device_runtime.errors import BadFileError
 from device_runtime.machine import busy, throttling
+from edgekit.reporting.axes import memory, milliseconds
 
 COMPARISON_SCHEMA = 1
 
@@ -98,6 +99,12 @@ class Fact:
     def ratio(self) -> float | None:
         """``after / before``; None where before is 0."""
         return self.after / self.before if self.before else None
+
+    def words(self, value: float) -> str:
+        """Return one of the two values with its unit."""
+        if self.unit == "bytes":
+            return memory(int(value))
+        return f"{value:.1f} fps" if self.unit == "fps" else f"{milliseconds(value)} ms"
 
 
 @dataclass(frozen=True)

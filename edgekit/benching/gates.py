@@ -293,4 +293,4 @@ def _interval_of(stats: LatencyStats | None, figure: str) -> Interval | None:
 def _in_words(value: float, unit: str) -> str:
     if unit == "bytes":
         return memory(int(value))
-    return f"{value:.1f} fps" if unit == "fps" else f"{milliseconds(value)} ms"
+    return f"{value:.1f}" if unit == "fps" else f"{milliseconds(value)} ms"

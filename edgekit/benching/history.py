@@ -9,7 +9,7 @@ from pathlib import Path
 from device_runtime.contract.bench import BenchReport
 from device_runtime.contract.decode import dumps
 from device_runtime.errors import BadFileError, UsageError
-from device_runtime.files import refused, write_text
+from device_runtime.files import Replacement, refused, write_text
 from edgekit.benching.compare import disturbances, read_report
 
 FOLDER = "bench"
@@ -67,12 +67,23 @@ class History:
         write_text(path, dumps(report))
         return path
 
-    def path_of(self, name: str) -> Path:
-        """Return the file of a named run. Raises UsageError for a name that is none."""
+    def check(self, name: str) -> None:
+        """Tell whether a run could be saved under this name, or without one: before it is measured.
+
+        Raises:
+            UsageError: the name is none.
+            EdgeError: nothing can be written there.
+        """
+        if name:
+            self.path_of(name)
+        Replacement((self.folder if self.folder.is_dir() else self.folder.parent) / "run.json").discard()
+
+    def path_of(self, name: str, option: str = "--save") -> Path:
+        """Return the file of a named run. Raises UsageError, which names ``option``, for a name that is none."""
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}", name) or name == LAST:
             raise UsageError(
-                f"--save: expected a name of letters, digits, '.', '_' and '-', and not {LAST!r}, got {name!r}",
-                hint="edgekit bench --save=baseline",
+                f"{option}: expected a name of letters, digits, '.', '_' and '-', and not {LAST!r}, got {name!r}",
+                hint=f"{option} baseline",
             )
         return self.folder / f"{name.removesuffix('.json')}.json"
 
@@ -124,6 +135,55 @@ class History:
             number += 1
             path = self.folder / f"{stem}-{number}.json"
         return path
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What runs are compared with: always the same one, or the newest of their own kind in a history."""
+
+    report: BenchReport | None = None
+    history: History | None = None
+
+    def of(self, report: BenchReport) -> BenchReport | None:
+        """Return what this run is compared with; None where the history has none of its kind.
+
+        Raises:
+            EdgeError: the history cannot be read.
+        """
+        if self.report or self.history is None:
+            return self.report
+        found = self.history.last(kind_of(report))
+        return found.report if found else None
+
+
+def find_baseline(word: str, history: History | None) -> Baseline:
+    """Return what ``--compare WORD`` means: a file, a name in the history, or its newest runs (``last``).
+
+    Raises:
+        UsageError: the history is empty, or there is no project to have one.
+        BadFileError: there is no such run, or the file is none.
+        EdgeError: it cannot be read.
+    """
+    if word == LAST:
+        if history is None or not history.has_any():
+            where = (
+                f"no saved run in {history.folder}" if history else "no edgekit.toml here or above, so no saved runs"
+            )
+            raise UsageError(
+                f"--compare last: {where}", hint="save one: edgekit bench --save\nor name a file: --compare run.json"
+            )
+        return Baseline(history=history)
+    path = Path(word)
+    if not is_path(word) and history and not path.exists():
+        path = history.path_of(word, "--compare")
+    if not path.exists():
+        raise BadFileError(f"--compare: no saved run {path}", hint="save one: edgekit bench --save")
+    return Baseline(read_report(path))
+
+
+def is_path(word: str) -> bool:
+    """Tell whether a word for a run is a path, and not a name in the history."""
+    return "/" in word or word.endswith(".json")
 
 
 def kind_of(report: BenchReport) -> Kind:
