@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from converters.datasets import Dataset, read_dataset
-from converters.statistics import proportion
 from device_runtime.bench.statistics import SAMPLES_FOR_P95, summarise
 from device_runtime.contract.bench import BenchReport, Interval, LatencyStats, ModelFacts
 from device_runtime.contract.events import Event, Events, Notice, Step, silent
@@ -386,13 +385,10 @@ def latency_of(runs: Sequence[BenchReport], factors: Sequence[float] = ()) -> Po
 
 
 def accuracy_of(found: Evaluation) -> Accuracy:
-    """Return the first figure of an evaluation; of a share of pictures with Wilson's interval."""
+    """Return the first figure of an evaluation, with where it may lie."""
     metric, value = next(iter(found.metrics.items()))
-    interval = None
-    if metric == "top1":
-        bounds = proportion(round(value * found.pictures), found.pictures)
-        interval = Interval(bounds.low, bounds.high)
-    return Accuracy(metric, value, found.pictures, interval)
+    bounds = found.interval()
+    return Accuracy(metric, value, found.pictures, Interval(bounds.low, bounds.high))
 
 
 def work_of(run: BenchReport) -> npt.NDArray[np.float64]:
