@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from device_runtime.contract.bench import BenchReport, Moment
+from device_runtime.contract.bench import BenchReport, Interval, Moment
 from device_runtime.machine import decode_throttled
 from edgekit.reporting.axes import UNKNOWN, memory, milliseconds
 from edgekit.reporting.page import Card, count_of
@@ -136,6 +136,11 @@ def moment_of(created: str) -> str:
     except ValueError:
         return created
     return f"{moment.day} {moment:%B %Y, %H:%M} {moment.tzname() or ''}".rstrip()
+
+
+def interval_in_words(interval: Interval | None) -> str:
+    """Return an interval in ms for people; empty where it is not known."""
+    return "" if interval is None else f"{milliseconds(interval.low)}–{milliseconds(interval.high)}"
 
 
 def _course(readings: Sequence[float | None], unit: str, digits: int = 0, *, lowest: bool = False) -> str:

@@ -35,7 +35,7 @@ _CAMERA = (
     "Age runs from the moment when the camera had the frame to its prediction."
 )
 _MACHINE = (
-    "Read a few times a second while the model ran; the clock is that of the slowest core. Work of others is what "
+    "Read about once a second while the model ran; the clock is that of the slowest core. Work of others is what "
     "other processes took of all cores, memory pressure the share of time in which somebody waited for memory."
 )
 

@@ -14,6 +14,11 @@ from edgekit.reporting.page import count_of
 _SHOWN = 12
 """Rows of the table; one more operator than that is shown, too, because folding it away takes as much room."""
 
+_MUCH = 0.25
+"""A profile that makes the model slower by more than this tells little of times."""
+
+_LEAST_MS = 0.0005
+
 
 @dataclass(frozen=True)
 class OperatorRow:
@@ -49,16 +54,31 @@ def operators_of(profile: OperatorProfile | None) -> Operators | None:
     others = ""
     if hidden:
         time, share = sum(each.mean_ms for each in hidden), sum(each.share for each in hidden)
-        others = f"{count_of(len(hidden), 'other operator')}: {milliseconds(time)} ms, {100 * share:.1f}%"
+        others = f"{count_of(len(hidden), 'other operator')}: {_ms(time)} ms, {100 * share:.1f}%"
     return Operators(
         tuple(_row(each, slowest) for each in shown),
         tuple(_row(each, slowest) for each in hidden),
         others,
         _types(profile.operators),
-        f"From {count_of(profile.inferences, 'inference')} of their own, in no other figure. The operators cover "
-        f"{100 * profile.covered:.0f}% of the time of invoke; with the profile it took "
-        f"{100 * max(0.0, profile.overhead):.1f}% longer than without.",
+        _note(profile),
     )
+
+
+def _note(profile: OperatorProfile) -> str:
+    longer = max(0.0, profile.overhead)
+    told = (
+        f"From {count_of(profile.inferences, 'inference')} of their own, in no other figure. The operators cover "
+        f"{100 * profile.covered:.0f}% of the time of invoke; with the profile it took {100 * longer:.1f}% longer than "
+        "without."
+    )
+    return (
+        f"{told} Operators this quick are hard to time: look at shares rather than times." if longer > _MUCH else told
+    )
+
+
+def _ms(value: float) -> str:
+    """Return a time in ms; what is shorter than half a microsecond is not 0."""
+    return milliseconds(value) if value == 0 or value >= _LEAST_MS else f"< {milliseconds(2 * _LEAST_MS)}"
 
 
 def _types(operators: Sequence[OperatorTime]) -> tuple[Bar, ...]:
@@ -69,10 +89,10 @@ def _types(operators: Sequence[OperatorTime]) -> tuple[Bar, ...]:
     for name, group in groups.items():
         time, share = sum(each.mean_ms for each in group), sum(each.share for each in group)
         title = f"{name} ×\N{NO-BREAK SPACE}{len(group)}"
-        rows.append((title, "p50", time, f"{milliseconds(time)} ms, {100 * share:.1f}%"))
+        rows.append((title, "p50", time, f"{_ms(time)} ms, {100 * share:.1f}%"))
     return bars(sorted(rows, key=lambda row: -row[2]))
 
 
 def _row(each: OperatorTime, slowest: float) -> OperatorRow:
-    (bar,) = bars([(each.name, "p50", each.mean_ms, milliseconds(each.mean_ms))], slowest)
+    (bar,) = bars([(each.name, "p50", each.mean_ms, _ms(each.mean_ms))], slowest)
     return OperatorRow(each.index, each.type, each.name, bar.value, f"{100 * each.share:.1f}%", bar.length)

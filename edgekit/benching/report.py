@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from device_runtime.bench.statistics import NEEDED_SAMPLES
-from device_runtime.contract.bench import CONFIDENCE, AtRate, BenchReport, Interval, LatencyStats
+from device_runtime.contract.bench import CONFIDENCE, AtRate, BenchReport, LatencyStats
 from device_runtime.contract.prediction import STAGES
-from edgekit.benching.cards import NOT_TOLD, Throttle, cards_of, machine_of, moment_of, throttle_of
+from edgekit.benching.cards import NOT_TOLD, Throttle, cards_of, interval_in_words, machine_of, moment_of, throttle_of
+from edgekit.benching.compare import Comparison
+from edgekit.benching.comparison_page import ComparisonView, comparison_view
 from edgekit.benching.figures import Bar, Histogram, StageBar, bars, histogram, stage_bars
+from edgekit.benching.gates import Gate
 from edgekit.benching.method import STAGE_MEANINGS, method_of
 from edgekit.benching.operators import Operators, operators_of
 from edgekit.benching.timeline import DRAWN, Timeline, timeline
@@ -76,6 +80,9 @@ class View:
     timeline: Timeline | None
     operators: Operators | None
     camera: CameraView | None
+    gates: tuple[Gate, ...]
+    comparison: ComparisonView | None
+    compared: str
     starts: tuple[Bar, ...]
     memory: tuple[Bar, ...]
     machine: Card
@@ -85,12 +92,18 @@ class View:
     meanings: tuple[tuple[str, str], ...]
 
 
-def render(report: BenchReport) -> str:
-    """Return the whole page as HTML. Whatever the report says is shown as text, never as markup."""
-    return render_page(_TEMPLATES, "bench.html.j2", view=view_of(report), not_told=NOT_TOLD)
+def render(report: BenchReport, comparison: Comparison | None = None, gates: Sequence[Gate] = ()) -> str:
+    """Return the whole page as HTML. Whatever the report says is shown as text, never as markup.
+
+    Args:
+        report: the run.
+        comparison: of an earlier run with this one.
+        gates: what came of the gates that were asked for.
+    """
+    return render_page(_TEMPLATES, "bench.html.j2", view=view_of(report, comparison, gates), not_told=NOT_TOLD)
 
 
-def view_of(report: BenchReport) -> View:
+def view_of(report: BenchReport, comparison: Comparison | None = None, gates: Sequence[Gate] = ()) -> View:
     """Return what the page shows of a report."""
     drawn = {stage: report.samples_ms[stage] for stage in DRAWN if report.samples_ms.get(stage)}
     stages = _in_order(report)
@@ -116,6 +129,9 @@ def view_of(report: BenchReport) -> View:
         timeline=timeline(report),
         operators=operators_of(report.operators),
         camera=None if report.at_rate is None else _camera(report.at_rate),
+        gates=tuple(gates),
+        comparison=comparison_view(comparison) if comparison else None,
+        compared=moment_of(comparison.before.created) if comparison else "",
         starts=_starts(report),
         memory=_memory(report),
         machine=machine_of(report),
@@ -133,11 +149,11 @@ def stage_rows(report: BenchReport) -> tuple[Row, ...]:
             name,
             _known(stats.mean),
             _known(stats.p50),
-            _interval(stats.p50_interval),
+            interval_in_words(stats.p50_interval),
             _known(stats.p90),
             _known(stats.p95),
             _known(stats.p99),
-            _interval(stats.p99_interval),
+            interval_in_words(stats.p99_interval),
             _known(stats.min),
             _known(stats.max),
         )
@@ -196,7 +212,7 @@ def _headlines(report: BenchReport) -> tuple[Headline, ...]:
 
 
 def _latency(name: str, stats: LatencyStats) -> Headline:
-    ends = _interval(stats.p50_interval)
+    ends = interval_in_words(stats.p50_interval)
     certain = ((f"{100 * CONFIDENCE:.0f}%", ends),) if ends else ()
     percentiles = tuple(
         (percentile, f"takes {needed} frames" if value is None and stats.count < needed else _known(value))
@@ -260,10 +276,6 @@ def _camera(rate: AtRate) -> CameraView:
 
 def _known(value: float | None) -> str:
     return UNKNOWN if value is None else milliseconds(value)
-
-
-def _interval(interval: Interval | None) -> str:
-    return "" if interval is None else f"{milliseconds(interval.low)}–{milliseconds(interval.high)}"
 
 
 def _rate(value: float) -> str:

@@ -68,16 +68,24 @@ def stairs(places: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:.2f},{y:.2f}" for x, y in corners)
 
 
-def place_labels(places: Sequence[tuple[float, float]]) -> list[Label]:
-    """Return where the points' numbers go: right or left of them, or above or below, where there is room."""
+def place_labels(places: Sequence[tuple[float, float]], lengths: Sequence[int] | None = None) -> list[Label]:
+    """Return where the points' numbers go: right or left of them, or above or below, where there is room.
+
+    Args:
+        places: the points.
+        lengths: how many characters each number has; 2 where nothing is said.
+    """
+    widths = [_LABEL[0] * max(2, length) / 2 for length in lengths or [2] * len(places)]
     taken = [_Box(x - _POINT[0], x + _POINT[0], y - _POINT[1], y + _POINT[1]) for x, y in places]
     found: dict[int, Label] = {}
     for index in sorted(range(len(places)), key=lambda index: places[index]):
         x, y = places[index]
         steps = [0.0, *(side * _LABEL[1] * step for step in range(1, len(places) + 1) for side in (-1, 1))]
         spots = [(step, left) for step in steps for left in (False, True) if 0 <= y + step <= 100]
-        step, left = next((spot for spot in spots if not _text_box(x, y, *spot).meets(taken)), (0.0, False))
-        taken.append(_text_box(x, y, step, left))
+        step, left = next(
+            (spot for spot in spots if not _text_box(x, y, *spot, widths[index]).meets(taken)), (0.0, False)
+        )
+        taken.append(_text_box(x, y, step, left, widths[index]))
         found[index] = Label(x, round(y + step, 3), left, step != 0)
     return [found[index] for index in range(len(places))]
 
@@ -99,6 +107,6 @@ class _Box:
         )
 
 
-def _text_box(x: float, y: float, step: float, left: bool) -> _Box:  # noqa: FBT001 - a spot is two plain values
-    start, end = (x - _GAP - _LABEL[0], x - _GAP) if left else (x + _GAP, x + _GAP + _LABEL[0])
+def _text_box(x: float, y: float, step: float, left: bool, width: float) -> _Box:  # noqa: FBT001 - a spot is two plain values
+    start, end = (x - _GAP - width, x - _GAP) if left else (x + _GAP, x + _GAP + width)
     return _Box(start, end, y + step - _LABEL[1] / 2, y + step + _LABEL[1] / 2)
