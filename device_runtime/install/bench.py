@@ -129,8 +129,10 @@ def _measure(
         raise
     finally:
         with uninterrupted():
-            _put_back(site, put_back)
-            guard.dismiss()
+            try:
+                _put_back(site, put_back)
+            finally:
+                guard.dismiss()
     return BenchResult(report, release.name, beside)
 
 

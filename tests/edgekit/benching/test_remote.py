@@ -496,3 +496,19 @@ def test_when_session_and_guard_are_killed_the_next_command_starts_the_service(s
     )  # fmt: skip
     assert wait_for(lambda: runs(service)) != pid
     assert installed(service) == before
+
+
+def test_a_guard_of_an_installer_in_memory_starts_the_service_too(service):
+    pid = wait_for(lambda: runs(service))
+    kept = service.root / "installer.pyz"
+    content = kept.read_bytes()
+    older = _without_bench(content, service.place)
+    kept.write_bytes(older)
+    with service.host(exclusive=True) as host:
+        begun(service.place)
+        bring_to_an_end("session killed", host, None, service.root, 0)
+        host.communicate()
+    assert wait_for(lambda: runs(service)) != pid
+    assert kept.read_bytes() == older
+    wait_for(lambda: not sessions(service.root))
+    kept.write_bytes(content)
