@@ -250,6 +250,11 @@ class _Verb:
         meter = _Meter(places[0], self.boards) if places else _Meter()
         asked = self.sweeping
         with self._located() as located, progress() as events:
+            if asked.write and located.project is None:
+                raise UsageError(
+                    "--write: the model is not a project's, so that there is no edgekit.toml to write to",
+                    hint="leave MODEL out, in the folder of a project",
+                )
             call = dataclasses.replace(self.measuring.call(located), operators=False, cold_starts=0)
             if places and not self.measuring.source:
                 call = dataclasses.replace(call, source=DEFAULT_SOURCE)
@@ -259,6 +264,8 @@ class _Verb:
             write_text(self.outputs.html, render_sweep(report))
         changes = write_recommendation(located.project, report) if asked.write and report.complete else ()
         self._print_sweep(report)
+        if asked.write and not report.complete:
+            warn("nothing was written to edgekit.toml: the sweep was stopped before it was complete")
         if not self.outputs.as_json and self.outputs.markdown != "-":
             for change in changes:
                 answer(f"{located.project.path.name if located.project else ''}: {change}")

@@ -114,6 +114,7 @@ def test_a_project_without_a_source_is_measured_on_the_pattern(edgekit):
         (["--exclusive"], 2, "--exclusive is for boards"),
         (["--rounds", "2"], 2, "--rounds is for sweeps"),
         (["--sweep", "threads=1,2", "--compare", "last"], 2, "--compare does not go with --sweep"),
+        (["--sweep", "threads=1,2", "--write"], 2, "--write: the model is not a project's"),
         (["--target", "pi", "--all"], 2, "--all names every target already"),
     ],
 )
@@ -229,7 +230,7 @@ def test_gates_decide_the_exit_code_and_say_why(edgekit, arguments, code, out, e
     assert err in answer.err
 
 
-def test_a_missed_gate_leaves_every_result_written(edgekit):
+def test_a_missed_gate_leaves_every_result_written(edgekit, runs):
     outputs = ("--html", "r.html", "--junit", "r.xml", "--markdown", "r.md")
     answer = edgekit("bench", "--compare", "before.json", "slower.json", "--fail-regression", "5%", *outputs)
     assert answer.code == 8
@@ -336,6 +337,15 @@ def test_a_sweep_measures_every_setting_and_recommends_one(edgekit, model, tmp_p
     assert "2 of 2 points measured" in answer.out
     assert "recommended: " in answer.out
     assert (tmp_path / "sweep.html").read_text().rstrip().endswith("</html>")
+
+
+@pytest.mark.usefixtures("project")
+def test_what_a_sweep_recommends_is_written_to_the_project_and_said(edgekit, tmp_path):
+    arguments = ("--sweep", "threads=2", "--rounds", "1", "--duration", "1", "--write", "--markdown", "sweep.md")
+    answer = edgekit.ok("bench", *arguments)
+    assert "edgekit.toml: [service] threads: not set → 2" in answer.out
+    assert "threads = 2" in (tmp_path / "edgekit.toml").read_text()
+    assert (tmp_path / "sweep.md").read_text().startswith("### Sweep of lights\n")
 
 
 def test_the_help_has_every_option_in_one_of_its_sections(edgekit):
