@@ -143,7 +143,7 @@ def _reason(
     else:
         told = (
             f"as fast within the noise ({speed}) as the fastest, {report.label(fastest)} "
-            f"({milliseconds(_latency(fastest, report).value)} ms), {_advantage(chosen, fastest)}"
+            f"({milliseconds(_latency(fastest, report).value)} ms), {_advantage(chosen, fastest)},"
         )
     if best is None or chosen.accuracy is None:
         told += f" of {_points(len(good))}; accuracy was not measured"

@@ -23,7 +23,7 @@ from device_runtime.errors import EdgeError, Interrupted, ModelError, UsageError
 from device_runtime.files import sha256_of
 from device_runtime.machine import usable_cores
 from edgekit.benching.axes import Axes, parse_axes
-from edgekit.benching.compare import disturbances
+from edgekit.benching.compare import BETWEEN_RUNS, disturbances
 from edgekit.benching.pareto import with_front
 from edgekit.benching.recommend import recommend
 from edgekit.benching.run import BenchCall, measure
@@ -362,7 +362,8 @@ def latency_of(runs: Sequence[BenchReport], factors: Sequence[float] = ()) -> Po
 
     Rounds that were disturbed are left out, as long as one is not. Where there are several, the interval is Student's
     over the logarithms of the rounds' percentiles: processes of the same work differ by more than a single one can
-    know, by where their memory lies, and by what the machine did meanwhile. Of one round it is the median's own.
+    know, by where their memory lies, and by what the machine did meanwhile. Of one round it is the median's own, wider
+    by what two processes may differ by.
 
     Args:
         runs: one round or more.
@@ -377,7 +378,7 @@ def latency_of(runs: Sequence[BenchReport], factors: Sequence[float] = ()) -> Po
     return PointLatency(
         p50=p50,
         p95=p95,
-        p50_interval=p50_interval if len(stats) > 1 else stats[0][0].p50_interval,
+        p50_interval=p50_interval if len(stats) > 1 else _widened(stats[0][0].p50_interval),
         p95_interval=p95_interval,
         frames=sum(each.count for each, _ in stats),
         rounds=len(stats),
@@ -413,6 +414,12 @@ def _mean_of(values: Sequence[float]) -> tuple[float, Interval | None]:
         return math.exp(mean), None
     half = _T[len(logs) - 2] * statistics.stdev(logs) / math.sqrt(len(logs))
     return math.exp(mean), Interval(math.exp(mean - half), math.exp(mean + half))
+
+
+def _widened(interval: Interval | None) -> Interval | None:
+    if interval is None:
+        return None
+    return Interval(interval.low / (1 + BETWEEN_RUNS), interval.high * (1 + BETWEEN_RUNS))
 
 
 def _compact(run: BenchReport) -> BenchReport:

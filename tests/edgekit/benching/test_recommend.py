@@ -37,7 +37,7 @@ def test_of_equally_fast_points_the_one_with_fewer_threads_is_taken():
     report = sweep_report([point(1, 10.1, threads=2), point(2, 10.0, threads=4), point(3, 10.2, threads=1, noise=0.0)])
     assert report.recommended.point == 3
     assert report.recommended.reason == (
-        "as fast within the noise (10.2 ms p50) as the fastest, 4 threads (10.0 ms), with fewer threads of 3 points; "
+        "as fast within the noise (10.2 ms p50) as the fastest, 4 threads (10.0 ms), with fewer threads, of 3 points; "
         "accuracy was not measured"
     )
 

@@ -15,6 +15,7 @@ from device_runtime.contract.decode import dumps, encode, loads
 from device_runtime.contract.events import Notice, Step
 from device_runtime.errors import BadFileError, EdgeError, Interrupted, ModelError, UsageError
 from edgekit.benching.axes import MOST_POINTS, Axes, parse_axes
+from edgekit.benching.compare import BETWEEN_RUNS
 from edgekit.benching.run import BenchCall
 from edgekit.benching.sweep import (
     STAGE,
@@ -306,9 +307,12 @@ def test_the_interval_of_several_rounds_is_students():
     assert found.p50_interval.high == pytest.approx(np.exp(logs.mean() + half))
 
 
-def test_one_round_has_its_own_interval():
+def test_one_round_has_its_own_interval_and_what_two_processes_may_differ_by():
     found = latency_of([with_work(10.0)])
-    assert (found.p50_interval, found.p95_interval) == (Interval(9.9, 10.1), None)
+    assert found.p50_interval == Interval(
+        pytest.approx(9.9 / (1 + BETWEEN_RUNS)), pytest.approx(10.1 * (1 + BETWEEN_RUNS))
+    )
+    assert found.p95_interval is None
 
 
 @given(st.lists(st.lists(st.floats(0.5, 50), min_size=3, max_size=3), min_size=2, max_size=5), st.data())
