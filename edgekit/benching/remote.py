@@ -33,7 +33,9 @@ from edgekit.deploying.plan import Action, Upload, Wishes, plan_deploy
 GO_ON = "boards end their measurements, and what was stopped for them runs again"
 """For ``for_each``: what becomes of boards on Ctrl-C."""
 
-_LIMIT_S = 3600.0
+_LEAST_LIMIT_S = 3600.0
+_LIMIT_FACTOR = 3.0
+"""A warm-up, a board that is slower than was thought: what takes longer hangs."""
 _VERSION = "0"
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9._-]+")
 
@@ -46,14 +48,15 @@ class RemoteCall:
     the harness that the release brings (``python -m device_runtime bench --help``), but for those that say which model,
     and ``--json``. Only what the user asked for belongs in them: an older runtime refuses what it does not know. Paths
     in them are the board's. ``exclusive`` stops the service meanwhile. ``expected_s`` is how long it will take, for the
-    progress; after ``limit_s`` the board ends it. ``scope`` is one of ``SCOPE_WISHES``; ``ask`` lets ssh ask the user.
+    progress; after ``limit_s`` (None: an hour, or three times as long as expected) the board ends it. ``scope`` is one
+    of ``SCOPE_WISHES``; ``ask`` lets ssh ask the user.
     """
 
     bundle: BundleFacts | None = None
     options: tuple[str, ...] = ()
     exclusive: bool = False
     expected_s: float = 0.0
-    limit_s: float = _LIMIT_S
+    limit_s: float | None = None
     scope: str = "auto"
     ask: bool = False
 
@@ -98,7 +101,8 @@ def measure_on(
         if call.bundle is not None and uploads is not None:
             with open_bundle(Path(call.bundle.path)) as opened:
                 send_bundle(link, opened, uploads, events, throw_away=True)
-        request = Bench(call.options, uploads is not None, call.exclusive, WAIT_S, call.expected_s, call.limit_s)
+        limit_s = max(_LEAST_LIMIT_S, _LIMIT_FACTOR * call.expected_s) if call.limit_s is None else call.limit_s
+        request = Bench(call.options, uploads is not None, call.exclusive, WAIT_S, call.expected_s, limit_s)
         result = link.measure(request, events)
     report = loads(BenchReport, result.report, f"{place}: the harness's report")
     return dataclasses.replace(report, target=str(place), release=result.release, beside=result.beside)
