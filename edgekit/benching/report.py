@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -12,7 +12,8 @@ from device_runtime.contract.bench import CONFIDENCE, AtRate, BenchReport, Laten
 from device_runtime.contract.prediction import STAGES
 from edgekit.benching.cards import NOT_TOLD, Throttle, cards_of, interval_in_words, machine_of, moment_of, throttle_of
 from edgekit.benching.compare import Comparison
-from edgekit.benching.comparison_page import ComparisonView, comparison_view
+from edgekit.benching.comparison_view import ComparisonView, changes_of, comparison_view
+from edgekit.benching.comparison_view import method_of as comparing
 from edgekit.benching.figures import Bar, Histogram, StageBar, bars, histogram, stage_bars
 from edgekit.benching.gates import Gate
 from edgekit.benching.method import STAGE_MEANINGS, method_of
@@ -119,7 +120,7 @@ def view_of(report: BenchReport, comparison: Comparison | None = None, gates: Se
         verdict=judge(report),
         flag=flag_of(report),
         warnings=(*report.warnings, *(reason for reason in report.disturbed if reason not in report.warnings)),
-        headlines=_headlines(report),
+        headlines=_headlines(report, comparison),
         rows=rows,
         intervals=any(row.p50_interval or row.p99_interval for row in rows),
         missing=missing_percentiles(report),
@@ -137,7 +138,7 @@ def view_of(report: BenchReport, comparison: Comparison | None = None, gates: Se
         machine=machine_of(report),
         throttle=throttle_of(report),
         cards=cards_of(report),
-        method=method_of(report),
+        method=(*method_of(report), *(comparing(comparison) if comparison else ())),
         meanings=tuple((stage, STAGE_MEANINGS.get(stage, "")) for stage in stages),
     )
 
@@ -198,10 +199,14 @@ def _in_order(report: BenchReport) -> dict[str, LatencyStats]:
     return {stage: report.stages[stage] for stage in known if stage in report.stages}
 
 
-def _headlines(report: BenchReport) -> tuple[Headline, ...]:
+def _headlines(report: BenchReport, comparison: Comparison | None) -> tuple[Headline, ...]:
     found = [Headline("Throughput", _rate(report.fps), "fps", (("frames", f"{report.frames:,}"),))]
     names = {"total": "Total latency", "invoke": "Model (invoke)"}
-    found.extend(_latency(name, report.stages[stage]) for stage, name in names.items() if stage in report.stages)
+    for stage, name in names.items():
+        if stage in report.stages:
+            latency = _latency(name, report.stages[stage])
+            changes = changes_of(comparison, stage) if comparison else ()
+            found.append(replace(latency, details=(*latency.details, *changes)))
     value, unit = memory(report.peak_rss_bytes).split()
     share = (("model", memory(report.model_rss_bytes)),) if report.model_rss_bytes is not None else ()
     return (

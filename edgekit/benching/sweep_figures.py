@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from device_runtime.contract.bench import Interval
+from edgekit.benching.figures import Bar, bars
 from edgekit.benching.pareto import comparable, latency_cost
 from edgekit.benching.sweep_report import Accuracy, SweepPoint, SweepReport
 from edgekit.reporting.axes import Tick, memory, milliseconds, percent, ticks
@@ -56,7 +57,10 @@ class Plot:
 
 
 def plots_of(report: SweepReport) -> tuple[Plot, ...]:
-    """Return what a sweep can show: accuracy against latency and against size, or without it size against latency."""
+    """Return what a sweep can show: accuracy against latency and against size, or without it size against latency.
+
+    Nothing where no two points differ in what could be drawn against latency.
+    """
     measured = [point for point in report.points if latency_cost(point, report.percentile) and point.model]
     judged = [point for point in measured if point.accuracy]
     shown = judged or measured
@@ -77,11 +81,21 @@ def plots_of(report: SweepReport) -> tuple[Plot, ...]:
         *cost_axis([max(value, 1.0) for value in sizes], 1e6 if large else 1e3),
     )
     if not judged:
-        return (_plot(report, shown, latency, _size_axis(size)),)
+        return (_plot(report, shown, latency, _size_axis(size)),) if len(set(sizes)) > 1 else ()
     up = _accuracy_axis([point.accuracy for point in shown if point.accuracy])
     plots = (_plot(report, shown, latency, up),)
     # One and the same file in all points says nothing against its own size.
     return (*plots, _plot(report, shown, size, up)) if len(set(sizes)) > 1 else plots
+
+
+def latency_bars(report: SweepReport) -> tuple[Bar, ...]:
+    """Return the latency of each point as a bar, for a sweep in which nothing else differs."""
+    rows = [
+        (f"{point.number}: {report.label(point)}", _kind(point, report), cost.value, f"{milliseconds(cost.value)} ms")
+        for point in report.points
+        if (cost := latency_cost(point, report.percentile))
+    ]
+    return bars(rows)
 
 
 @dataclass(frozen=True)
@@ -131,7 +145,7 @@ def _points(
     report: SweepReport,
     shown: Sequence[SweepPoint],
     places: Sequence[tuple[float, float]],
-    bars: Sequence[tuple[float, float] | None],
+    ends: Sequence[tuple[float, float] | None],
 ) -> tuple[Point, ...]:
     """Return what is drawn: points that differ in nothing that the plot shows are one."""
     groups: dict[tuple[float, float], list[int]] = {}
@@ -145,7 +159,7 @@ def _points(
             min((_kind(shown[index], report) for index in group), key=_KINDS.index),
             x,
             y,
-            bars[group[0]],
+            ends[group[0]],
             label,
             "; ".join(_title(shown[index], report) for index in group),
         )
@@ -208,8 +222,8 @@ def _accuracy_axis(found: Sequence[Accuracy]) -> _Up:
     share = found[0].higher_is_better
     factor = 100.0 if share else 1.0
     values = [factor * each.value for each in found]
-    bars = [_scaled(each.interval, factor) for each in found]
-    ends = [*values, *(end for bar in bars if bar for end in bar)]
+    intervals = [_scaled(each.interval, factor) for each in found]
+    ends = [*values, *(end for interval in intervals if interval for end in interval)]
     span = max(max(ends) - min(ends), _LEAST_SPAN if share else 1e-9, 1e-3 * max(abs(end) for end in ends))
     low, high = min(ends) - MARGIN * span, max(ends) + MARGIN * span
 
@@ -225,7 +239,7 @@ def _accuracy_axis(found: Sequence[Accuracy]) -> _Up:
         metric_name(found[0].metric),
         [-value if share else value for value in values],
         [down(value) for value in values],
-        [None if bar is None else (down(bar[0]), down(bar[1])) for bar in bars],
+        [None if interval is None else (down(interval[0]), down(interval[1])) for interval in intervals],
         marks,
     )
 

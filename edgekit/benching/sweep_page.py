@@ -7,7 +7,8 @@ from pathlib import Path
 
 from device_runtime.contract.bench import CONFIDENCE, BenchReport
 from edgekit.benching.cards import NOT_TOLD, interval_in_words, machine_of, moment_of
-from edgekit.benching.sweep_figures import Plot, accuracy_in_words, plots_of
+from edgekit.benching.figures import Bar
+from edgekit.benching.sweep_figures import Plot, accuracy_in_words, latency_bars, plots_of
 from edgekit.benching.sweep_report import SweepPoint, SweepReport
 from edgekit.reporting.axes import UNKNOWN, memory, milliseconds
 from edgekit.reporting.metrics import metric_name
@@ -45,6 +46,7 @@ class View:
     warnings: tuple[str, ...]
     headlines: tuple[Headline, ...]
     plots: tuple[Plot, ...]
+    bars: tuple[Bar, ...]
     stage: str
     metric: str
     rows: tuple[Row, ...]
@@ -76,7 +78,8 @@ def view_of(report: SweepReport) -> View:
         flag=flag,
         warnings=report.warnings,
         headlines=_headlines(report),
-        plots=plots_of(report),
+        plots=(plots := plots_of(report)),
+        bars=() if plots else latency_bars(report),
         stage=report.stage,
         metric=metric,
         rows=rows,
@@ -100,7 +103,7 @@ def judge(report: SweepReport) -> tuple[Verdict, str]:
         told = f"{reason} But this machine is emulated by {run.before.emulated}: its times mean nothing."
         return Verdict("disturbed", "Emulated machine: its times mean nothing", told), "emulated"
     if chosen.disturbed:
-        told = f"{reason} But its own runs were disturbed: {'; '.join(chosen.disturbed)}."
+        told = reason if "disturbed" in reason else f"{reason} But its own runs were disturbed."
         return Verdict("disturbed", f"In doubt: {report.label(chosen)}", told), "disturbed"
     if not report.complete:
         return Verdict(
@@ -184,9 +187,9 @@ def _reasons(report: SweepReport) -> tuple[tuple[str, str], ...]:
     for point in report.points:
         if point.error:
             hint = f" ({point.error.hint})" if point.error.hint else ""
-            found.append((f"{point.number} {report.label(point)}", f"{point.error.message}{hint}"))
+            found.append((f"{point.number}: {report.label(point)}", f"{point.error.message}{hint}"))
         if point.disturbed:
-            found.append((f"{point.number} {report.label(point)}", "; ".join(point.disturbed)))
+            found.append((f"{point.number}: {report.label(point)}", "; ".join(point.disturbed)))
     return tuple(found)
 
 

@@ -6,13 +6,13 @@ import pytest
 
 from device_runtime.contract.bench import ModelFacts, OperatorProfile, OperatorTime
 from edgekit.benching.compare import compare_runs
-from edgekit.benching.comparison_page import render_comparison
 from edgekit.benching.gates import Gate
 from edgekit.benching.report import render
 from edgekit.benching.sweep_page import render_sweep
+from edgekit.benching.sweep_report import Setting
 from tests.support.bench_reports import bench_report, full_report, machine
 from tests.support.browser import DESKTOP, PHONE, Tab, chromium
-from tests.support.sweep_reports import sweep_of, sweep_report
+from tests.support.sweep_reports import sweep_of, sweep_point, sweep_report
 
 _LONG = "StatefulPartitionedCall" * 12
 _SCROLLS = "document.documentElement.scrollWidth - window.innerWidth"
@@ -69,6 +69,11 @@ def _compared():
     return compare_runs(before, after), gates
 
 
+def _threads():
+    points = [sweep_point(count, Setting(threads=count), 20.0 / count) for count in (1, 2, 3)]
+    return [*points[:2], dataclasses.replace(points[2], disturbed=("others took 31% of the cores",))]
+
+
 def _pages():
     comparison, gates = _compared()
     points = sweep_report().points
@@ -77,7 +82,7 @@ def _pages():
         "widest": render(_widest()),
         "plain": render(bench_report()),
         "compared": render(full_report(), comparison, gates),
-        "comparison": render_comparison(comparison, gates),
+        "threads": render_sweep(sweep_of(*_threads())),
         "sweep": render_sweep(sweep_report(model=_LONG, dataset=_LONG)),
         "sweep without accuracy": render_sweep(
             sweep_of(*(dataclasses.replace(each, accuracy=None) for each in points))
@@ -115,7 +120,7 @@ def tab(browser):
         each.close()
 
 
-NAMES = ("full", "widest", "plain", "compared", "comparison", "sweep", "sweep without accuracy")
+NAMES = ("full", "widest", "plain", "compared", "threads", "sweep", "sweep without accuracy")
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])

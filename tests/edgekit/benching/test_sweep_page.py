@@ -52,6 +52,16 @@ def test_one_file_in_all_points_has_no_plot_of_its_size():
     assert len(plots_of(sweep_of(*points_of((5.0, 1000, 0.9), (6.0, 1000, 0.9))))) == 1
 
 
+def test_where_only_latency_differs_it_is_drawn_as_bars():
+    view = view_of(sweep_of(*points_of((10.0, 1000, None), (5.0, 1000, None))))
+    assert view.plots == ()
+    assert [(bar.name, bar.length, bar.value) for bar in view.bars] == [
+        ("1: 1 thread", 100, "10.0 ms"),
+        ("2: 2 threads", 50, "5.00 ms"),
+    ]
+    assert view_of(sweep_report()).bars == ()
+
+
 def test_better_is_higher_and_quicker_is_further_left_also_for_an_error():
     good, quick = plots_of(sweep_of(*points_of((10.0, 1000, 0.9), (5.0, 2000, 0.8))))[0].points
     assert good.y < quick.y
@@ -100,8 +110,8 @@ def test_each_setting_has_its_row_with_intervals_and_what_came_of_it():
 
 def test_what_failed_and_what_was_disturbed_is_said_with_its_reason():
     text = Page(render_sweep(sweep_report())).text
-    assert "9 dynamic-int8, 4 threads the engine gave no answer within 60 s (edgekit doctor)" in text
-    assert "5 float16, 2 threads others took 31% of the cores" in text
+    assert "9: dynamic-int8, 4 threads the engine gave no answer within 60 s (edgekit doctor)" in text
+    assert "5: float16, 2 threads others took 31% of the cores" in text
 
 
 def test_a_sweep_in_which_nothing_was_measured_recommends_nothing():

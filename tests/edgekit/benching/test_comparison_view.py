@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from device_runtime.contract.bench import Interval
 from edgekit.benching.compare import Comparison, Doubt, Figure, compare_runs
-from edgekit.benching.comparison_page import comparison_view, judge, page_of, render_comparison
+from edgekit.benching.comparison_view import changes_of, comparison_view, judge_comparison
+from edgekit.benching.report import render
 from tests.support.bench_reports import bench_report, machine
 from tests.support.pages import Page
 
@@ -51,36 +52,33 @@ def test_what_cannot_be_told_says_why_and_draws_nothing():
     found = comparison_of(figure(1.5, word="unknown", why="the runs had different sources of frames"), word="unknown")
     (row,) = comparison_view(found).rows
     assert (row.low, row.at, row.high) == (None, None, None)
-    verdict, flag = judge(found)
-    assert (verdict.kind, flag) == ("disturbed", "no result")
-    assert "cannot be told: the runs had different sources of frames" in Page(render_comparison(found)).text
+    assert judge_comparison(found).kind == "disturbed"
+    text = Page(render(bench_report(), found)).text
+    assert "cannot be told: the runs had different sources of frames" in text
 
 
 @pytest.mark.parametrize(
     ("word", "kind"), [("same", "clean"), ("faster", "clean"), ("slower", "noted"), ("mixed", "noted")]
 )
 def test_the_verdict_follows_the_comparison(word, kind):
-    verdict, flag = judge(comparison_of(figure(1.1, 1.05, 1.15, word), word=word))
-    assert (verdict.kind, flag) == (kind, "")
+    assert judge_comparison(comparison_of(figure(1.1, 1.05, 1.15, word), word=word)).kind == kind
 
 
-def test_a_comparison_in_doubt_says_so_in_the_title_and_at_every_headline():
+def test_a_comparison_in_doubt_says_so_at_the_top_with_every_doubt():
     other = bench_report(before=machine(board="Raspberry Pi 5"))
-    page = Page(render_comparison(compare_runs(bench_report(), other)))
-    assert "[in doubt] belt" in page.text
-    assert "from different machines" in page.text
-    assert page.of_class("flag").count("p") == 4
+    page = Page(render(bench_report(), compare_runs(other, bench_report())))
+    assert "but in doubt: total p50" in page.text
+    assert "hey are from different machines" in page.text
+    assert page.text.index("in doubt") < page.text.index("Throughput")
     assert "machine cannot be compared" in page.text
-
-
-def test_each_doubt_is_said():
     doubts = (Doubt("the first run was disturbed: others"), Doubt("the second one, too", grave=True))
-    page = Page(render_comparison(comparison_of(figure(), doubts=doubts)))
-    assert "The first run was disturbed: others." in page.text
-    assert "The second one, too." in page.text
+    found = comparison_view(comparison_of(figure(), doubts=doubts))
+    assert found.warnings == ("The first run was disturbed: others.", "The second one, too.")
+    assert found.verdict.kind == "disturbed"
 
 
-def test_headlines_are_changes_with_their_intervals_and_both_figures():
-    total = page_of(comparison_of(figure(1.1, 1.05, 1.15, "slower"), word="slower")).headlines[0]
-    assert (total.label, total.value, total.unit) == ("Total latency", "+10.0", "% p50")
-    assert total.details == (("95%", "+5.0% to +15.0%"), ("before", "10.0 ms"), ("after", "11.0 ms"))
+def test_headlines_say_what_they_were_and_how_they_changed():
+    found = comparison_of(figure(1.1, 1.05, 1.15, "slower"), word="slower")
+    assert changes_of(found, "total") == (("before", "10.0 ms"), ("change", "+10.0%"))
+    assert changes_of(found, "decode") == ()
+    assert "before 10.0 ms change +10.0%" in Page(render(bench_report(), found)).text
