@@ -12,9 +12,7 @@ from dataclasses import dataclass
 
 from converters.runtimes import layer_of
 from converters.tflite_reader import SubgraphInfo
-from device_runtime.engine.interface import Node
-
-DELEGATE = "DELEGATE"
+from device_runtime.engine.interface import DELEGATE_NODE, Node
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def partitions_of(nodes: Sequence[Node], graph: SubgraphInfo, engine: str, engin
         engine_version: its version.
     """
     operators = nodes[: len(graph.operators)]
-    pieces = [node for node in nodes[len(graph.operators) :] if node.name == DELEGATE]
+    pieces = [node for node in nodes[len(graph.operators) :] if node.name == DELEGATE_NODE]
     inside = set[int]()
     for piece in pieces:
         inside |= _inside(piece, operators)

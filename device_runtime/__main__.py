@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from device_runtime import __version__
-from device_runtime.contract.decode import dumps, read_json
+from device_runtime.contract.decode import dumps, loads, read_json
 from device_runtime.contract.events import Event, Notice
 from device_runtime.contract.model import ModelSpec
 from device_runtime.contract.reported import report_of
@@ -114,6 +114,7 @@ def _service(options: argparse.Namespace, service: ServiceSpec) -> ServiceSpec:
         source=options.source,
         engine=options.engine,
         threads=options.threads,
+        delegate=options.delegate,
         workers=options.workers,
         tracking=options.track or None,
         page=None if options.page is None else parse_page(options.page, service.page),
@@ -144,25 +145,49 @@ def _check(options: argparse.Namespace) -> Any:
 
 
 def _bench(options: argparse.Namespace) -> Any:
-    from device_runtime.bench import BenchRequest, run_bench  # noqa: PLC0415
+    if options.first:
+        return _first(options)
+    from device_runtime.bench.run import BenchRequest, run_bench  # noqa: PLC0415
+    from device_runtime.cameras.options import CameraOptions  # noqa: PLC0415
 
     what = _what(options)
+    own = options.source is None and what.release is not None
+    service = what.service
     report = run_bench(
         BenchRequest(
             what.model,
             what.spec,
-            options.source or (what.service.source if what.release else "synthetic:pattern"),
+            options.source or (service.source if what.release else "synthetic:pattern"),
             options.duration,
-            options.engine or what.service.engine,
-            options.threads or what.service.threads,
+            options.engine or service.engine,
+            options.threads or service.threads,
             what.release,
+            runs=options.runs,
+            camera_fps=options.camera_fps,
+            operators=options.operators,
+            cold_starts=options.cold_starts,
+            draw=options.draw,
+            delegate=options.delegate or service.delegate,
+            camera=CameraOptions(service.size, service.fps, service.format) if own else CameraOptions(),
         )
     )
     if not options.json:
         for stage, stats in report.stages.items():
             print(f"{stage:8} p50 {stats.p50:8.3f} ms   mean {stats.mean:8.3f} ms")  # noqa: T201
         print(f"{report.fps:.1f} fps, {report.frames} frames")  # noqa: T201
+        for warning in report.warnings:
+            _say("warning", f"warning: {warning}")
     return report
+
+
+def _first(options: argparse.Namespace) -> Any:
+    """Predict once, what stdin says: a cold start, which the harness times from outside."""
+    from device_runtime.bench.cold import FirstRequest, predict_first  # noqa: PLC0415
+
+    found = predict_first(loads(FirstRequest, sys.stdin.read(), "stdin"))
+    if not options.json:
+        print(found.at_ns)  # noqa: T201
+    return found
 
 
 @dataclass(frozen=True)
@@ -215,7 +240,13 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
 
     bench = commands.add_parser("bench", help="measure latency, stage by stage")
-    bench.add_argument("--duration", type=float, default=10.0, help="seconds to measure, after the warm-up")
+    bench.add_argument("--duration", type=float, default=10.0, help="measure for at least so many seconds, once warm")
+    bench.add_argument("--runs", type=int, default=64, metavar="N", help="and at least so many frames (default 64)")
+    bench.add_argument("--cold-starts", type=int, default=0, metavar="N", help="time so many new processes before")
+    bench.add_argument("--camera-fps", type=float, metavar="FPS", help="then play the source as a camera of this rate")
+    bench.add_argument("--operators", action="store_true", help="then profile the model's operators")
+    bench.add_argument("--draw", action="store_true", help="draw what was found into each frame, too")
+    bench.add_argument("--first", action="store_true", help=argparse.SUPPRESS)
     bench.set_defaults(run=_bench)
 
     for command in (run, bench):
@@ -227,6 +258,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--engine", help="auto, litert or tflite-runtime")
         command.add_argument("--threads", type=int, help="CPU threads for one inference")
+        command.add_argument("--delegate", help="what runs the operators: auto, xnnpack or none")
         command.add_argument("--json", action="store_true", help="print one JSON document")
     commands.add_parser("install", help="the installer: see python -m device_runtime install --help", add_help=False)
     return parser

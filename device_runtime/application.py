@@ -75,7 +75,7 @@ def run_application(
     """
     service = application.service
     refine = _Refinement(application) if service.tracking or service.rules else None
-    predictor = Predictor(application.model, application.spec, service.engine, service.threads)
+    predictor = _predictor(application)
     options = CameraOptions(service.size, service.fps, service.format)
     identity = Identity(
         application.spec.name,
@@ -140,8 +140,12 @@ def _another(application: Application) -> Predict:
     free = available_bytes()
     if free is not None and free < wanted:
         raise EdgeError(f"expected {wanted / 1e6:.0f} MB of free memory for another model, got {free / 1e6:.0f} MB")
+    return _predictor(application).infer
+
+
+def _predictor(application: Application) -> Predictor:
     service = application.service
-    return Predictor(application.model, application.spec, service.engine, service.threads).infer
+    return Predictor(application.model, application.spec, service.engine, service.threads, service.delegate)
 
 
 class _Refinement:

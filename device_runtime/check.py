@@ -59,7 +59,8 @@ def check_release(release: Release, engine: str = "auto") -> CheckReport:
         ModelError: the model cannot be run here.
         BadFileError: the release is damaged.
     """
-    predictor = Predictor(release.model, release.spec, engine, release.service.threads)
+    service = release.service
+    predictor = Predictor(release.model, release.spec, engine, service.threads, service.delegate)
     golden = release.manifest.golden
     report = CheckReport(golden.count, 0, 1.0)
     if golden.count == 0:

@@ -39,8 +39,10 @@ class Answer:
 class Predictor:
     """Runs one model. An instance serves one thread."""
 
-    def __init__(self, model: Path, spec: ModelSpec, engine: str = "auto", threads: int = 1) -> None:
-        """Load ``model``; see ``open_engine`` for ``engine`` and ``threads``.
+    def __init__(
+        self, model: Path, spec: ModelSpec, engine: str = "auto", threads: int = 1, delegate: str = "auto"
+    ) -> None:
+        """Load ``model``; see ``open_engine`` for ``engine``, ``threads`` and ``delegate``.
 
         Raises:
             ModelError: the model cannot be loaded, or it and ``spec`` disagree.
@@ -48,7 +50,7 @@ class Predictor:
         """
         started = time.perf_counter()
         self.spec = spec
-        self.engine: Engine = open_engine(model, engine, threads)
+        self.engine: Engine = open_engine(model, engine, threads, delegate)
         require_match(model, spec, self.engine)
         self.preparer = Preparer(spec.image_prep, self.engine.inputs[0])
         self._decode = decoder_of(spec)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import Optional
 
-from device_runtime.errors import EdgeError, kind_of
+from device_runtime.contract.decode import decode
+from device_runtime.errors import BadFileError, EdgeError, kind_of
 
 
 @dataclass(frozen=True)
@@ -27,3 +30,11 @@ class ReportedError:
 def report_of(error: EdgeError) -> ReportedError:
     """Return an error as it travels."""
     return ReportedError(error.code, str(error), error.hint, error.exit_code)
+
+
+def error_in(answer: str) -> Optional[EdgeError]:
+    """Return the error that a process answered as its one ``--json`` document, or None when that is something else."""
+    try:
+        return decode(ReportedError, json.loads(answer)["error"], "the answer").error()
+    except (ValueError, RecursionError, KeyError, TypeError, BadFileError):
+        return None

@@ -222,6 +222,7 @@ class HealthSpec:
 class ServiceSpec:
     """How the application runs on the board.
 
+    ``delegate`` runs the model's operators: what the engine takes by itself, XNNPACK, or none but its own kernels.
     ``workers`` run frames at the same time, each with ``threads`` of its own; 0 is as many as the cores are good for.
     ``fps`` and ``format`` (as ``MJPG``) are asked of a V4L2 camera, ``size`` (width, height) of any camera. With
     ``tracking`` an object is new from a score of ``track_score`` on. As a service it may take ``memory_mb`` (None: all
@@ -231,6 +232,7 @@ class ServiceSpec:
     source: str = "v4l2:0"
     engine: str = "auto"
     threads: int = 1
+    delegate: Literal["auto", "xnnpack", "none"] = "auto"
     workers: int = 0
     size: Optional[tuple[int, int]] = None
     fps: Optional[float] = None

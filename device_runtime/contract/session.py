@@ -35,10 +35,14 @@ class Installer:
 
 @dataclass(frozen=True)
 class Index:
-    """The index of the bundle that follows: ``size`` bytes of ``index.json``."""
+    """The index of the bundle that follows: ``size`` bytes of ``index.json``.
+
+    ``throw_away``: it comes to be measured (``Bench``); what came is removed with the end of the conversation.
+    """
 
     digest: str
     size: int
+    throw_away: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,13 +76,31 @@ class Command:
     text: str = ""
 
 
-Request = Union[Installer, Index, Blob, Apply, Command]
+@dataclass(frozen=True)
+class Bench:
+    """Measure the current release with the harness that it brings, or a ``throw_away`` one that came before.
+
+    ``options`` are words for ``python -m device_runtime bench``: an installer need not know them. ``exclusive``: the
+    service is stopped meanwhile, and started again whatever happens. ``expected_s`` is how long it will take, for those
+    who watch; after ``limit_s`` it is ended.
+    """
+
+    options: tuple[str, ...] = ()
+    throw_away: bool = False
+    exclusive: bool = False
+    wait_s: float = 0.0
+    expected_s: float = 0.0
+    limit_s: float = 3600.0
+
+
+Request = Union[Installer, Index, Blob, Apply, Command, Bench]
 _KINDS: dict[str, type[Any]] = {
     "installer": Installer,
     "index": Index,
     "blob": Blob,
     "apply": Apply,
     "command": Command,
+    "bench": Bench,
 }
 
 

@@ -203,9 +203,21 @@ class InstallResult:
     written_bytes: int = 0
 
 
-Answer = Union[InstallResult, BoardStatus]
+@dataclass(frozen=True)
+class BenchResult:
+    """What a release's own harness measured: its ``report``, the text of a ``contract.bench.BenchReport``.
+
+    ``release`` names what was measured, ``beside`` the application that ran at the same time, each with its version.
+    """
+
+    report: str
+    release: str
+    beside: Optional[str] = None
+
+
+Answer = Union[InstallResult, BoardStatus, BenchResult]
 _EVENTS: dict[str, type[Any]] = {"step": Step, "progress": Progress, "notice": Notice, "log": LogLine}
-_RESULTS: dict[str, type[Any]] = {"result": InstallResult, "status": BoardStatus}
+_RESULTS: dict[str, type[Any]] = {"result": InstallResult, "status": BoardStatus, "bench": BenchResult}
 
 
 def encode_line(message: Union[Event, Answer, ReportedError]) -> str:

@@ -8,6 +8,9 @@ from typing import Protocol
 from device_runtime.contract.model import TensorSpec
 from device_runtime.vision.frame import Tensor
 
+DELEGATE_NODE = "DELEGATE"
+"""What an interpreter calls a piece of the graph that a delegate runs."""
+
 
 @dataclass(frozen=True)
 class Node:

@@ -10,12 +10,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from device_runtime.contract.model import TensorSpec
-from device_runtime.engine.interface import Node
+from device_runtime.engine.interface import DELEGATE_NODE, Node
 from device_runtime.errors import ModelError, UnfitError, UsageError
 from device_runtime.files import refused
 from device_runtime.vision.frame import Tensor
@@ -23,9 +23,15 @@ from device_runtime.vision.frame import Tensor
 ENGINES = {"litert": ("ai_edge_litert", "ai-edge-litert"), "tflite-runtime": ("tflite_runtime", "tflite-runtime")}
 """Engine names: the module and the distribution of each, the preferred one first."""
 
+DELEGATES = ("auto", "xnnpack", "none")
+"""What may be asked to run operators: what the engine takes by itself, XNNPACK, or the engine's own kernels."""
+
+_WITHOUT_DELEGATES = "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
+"""Of the enumeration ``OpResolverType`` that both engines have."""
+
 _TFLITE_MAGIC = b"TFL3"
 _LOADING = threading.Lock()
-"""The process has one stderr: models that are loaded in several threads catch it one after the other."""
+"""The process has one stderr: models that are loaded in several threads silence it one after the other."""
 
 
 def installed_engines() -> list[str]:
@@ -33,20 +39,24 @@ def installed_engines() -> list[str]:
     return [name for name, (module, _) in ENGINES.items() if importlib.util.find_spec(module)]
 
 
-def open_engine(model: Path, engine: str = "auto", threads: int = 1) -> TfliteEngine:
+def open_engine(model: Path, engine: str = "auto", threads: int = 1, delegate: str = "auto") -> TfliteEngine:
     """Load a ``.tflite`` file and allocate its tensors.
 
     Args:
         model: the file.
         engine: ``auto`` (the preferred one that is installed), ``litert`` or ``tflite-runtime``.
         threads: how many CPU threads one invocation may use.
+        delegate: one of ``DELEGATES``.
 
     Raises:
-        UnfitError: the engine is not installed, or not with a NumPy that it works with.
+        UnfitError: the engine is not installed, or not with a NumPy that it works with; or XNNPACK is asked for, and
+            runs nothing of the model.
         ModelError: the file is not a TFLite model, or the engine cannot run it.
         EdgeError: the file cannot be read.
     """
-    return TfliteEngine(model, _choose(engine), threads)
+    if delegate not in DELEGATES:
+        raise UsageError(f"delegate: expected auto, xnnpack or none, got {delegate!r}")
+    return TfliteEngine(model, _choose(engine), threads, delegate)
 
 
 class TfliteEngine:
@@ -56,7 +66,7 @@ class TfliteEngine:
     ai-edge-litert 2.3), so that capture would stand still while the model runs.
     """
 
-    def __init__(self, model: Path, name: str, threads: int) -> None:
+    def __init__(self, model: Path, name: str, threads: int, delegate: str = "auto") -> None:
         if threads < 1:
             raise UsageError(f"threads: expected 1 or more, got {threads}")
         _check_magic(model)
@@ -65,8 +75,14 @@ class TfliteEngine:
         self.version = _version(module, distribution)
         self.threads = threads
         self._model = model
-        self._interpreter, log = self._load(module)
-        self.delegate = "xnnpack" if "XNNPACK" in log else "none"
+        self._interpreter = self._load(module, delegate)
+        # Not what it logs: it names its delegate for the first model of a process only.
+        self.delegate = "xnnpack" if self._delegated() else "none"
+        if delegate == "xnnpack" and self.delegate == "none":
+            raise UnfitError(
+                f"{model}: delegate xnnpack of {name} {self.version} runs nothing of this model here",
+                hint="leave the delegate to the engine: auto",
+            )
         self._input_details = self._interpreter.get_input_details()
         self._output_details = self._interpreter.get_output_details()
         self.inputs = tuple(self._describe(detail) for detail in self._input_details)
@@ -92,7 +108,7 @@ class TfliteEngine:
         return tensor
 
     def nodes(self) -> tuple[Node, ...]:
-        """Return the operators of the graph, and then a node called DELEGATE for each piece that a delegate runs."""
+        """Return the operators of the graph, and then a ``DELEGATE_NODE`` for each piece that a delegate runs."""
         # What the interpreter's own _get_ops_details calls; that one fails for types that NumPy does not have.
         inner = self._interpreter._interpreter  # noqa: SLF001 - neither package has a public way
         return tuple(
@@ -104,19 +120,29 @@ class TfliteEngine:
             for index in range(inner.NumNodes())
         )
 
-    def _load(self, module: str) -> tuple[Any, str]:
-        with _LOADING, _captured_stderr() as log:
+    def _delegated(self) -> bool:
+        """Whether a delegate runs a piece of the graph: such nodes come after the graph's own."""
+        inner = self._interpreter._interpreter  # noqa: SLF001 - see ``nodes``
+        count = int(inner.NumNodes())
+        return count > 0 and str(inner.NodeName(count - 1)) == DELEGATE_NODE
+
+    def _load(self, module: str, delegate: str) -> Any:
+        with _LOADING, _silenced_stderr():
             try:
                 interpreters = importlib.import_module(f"{module}.interpreter")
-                made = interpreters.Interpreter(model_path=str(self._model), num_threads=self.threads)
+                kinds = interpreters.OpResolverType
+                made = interpreters.Interpreter(
+                    model_path=str(self._model),
+                    num_threads=self.threads,
+                    experimental_op_resolver_type=kinds[_WITHOUT_DELEGATES] if delegate == "none" else kinds.AUTO,
+                )
                 made.allocate_tensors()
             except (RuntimeError, ValueError) as error:
                 raise ModelError(
                     f"{self._model}: {self.name} {self.version} cannot load the model: {_first(error)}",
                     hint=f"see its operators: edgekit inspect {self._model}",
                 ) from error
-            log.seek(0)
-            return made, log.read().decode(errors="replace")
+            return made
 
     def _describe(self, detail: dict[str, Any]) -> TensorSpec:
         quantisation = detail["quantization_parameters"]
@@ -188,24 +214,15 @@ def _version(module: str, distribution: str) -> str:
     return version(distribution)
 
 
-def _scratch() -> BinaryIO:
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("stderr"), "w+b")
-    import tempfile  # noqa: PLC0415 - elsewhere than on Linux
-
-    return tempfile.TemporaryFile()
-
-
 @contextlib.contextmanager
-def _captured_stderr() -> Iterator[BinaryIO]:
-    """Catch what native code writes to stderr while a model loads: its chatter is not the user's."""
+def _silenced_stderr() -> Iterator[None]:
+    """Drop what native code writes to stderr while a model loads: its chatter is not the user's."""
     sys.stderr.flush()
-    saved = os.dup(2)
-    # In memory where the system can: a model loads on a full disk, too.
-    with _scratch() as log:
-        os.dup2(log.fileno(), 2)
-        try:
-            yield log
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
+    saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(nothing)
+        os.close(saved)

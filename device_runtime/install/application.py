@@ -8,7 +8,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Protocol
@@ -55,6 +55,12 @@ class Application(Protocol):
         Doing it twice is fine. Raises EdgeError.
         """
 
+    def pause(self) -> None:
+        """Stop what runs for a while, and wait for its end; how it is set up stays. Raises EdgeError."""
+
+    def go_on(self) -> None:
+        """Start what ``pause`` stopped, as it was set up; it is not waited for. Raises EdgeError."""
+
     def running(self) -> Optional[str]:
         """Return the id of the release that runs by itself, or None when that is not known."""
 
@@ -94,6 +100,12 @@ class CheckedApplication:
 
     def resume(self, current: Path) -> None:
         """Leave it at that: whatever is started next follows ``current``."""
+
+    def pause(self) -> None:
+        """Leave it at that: nothing runs by itself."""
+
+    def go_on(self) -> None:
+        """Leave it at that: nothing was stopped."""
 
     def running(self) -> Optional[str]:
         """Tell of none: nothing runs by itself."""
@@ -173,14 +185,33 @@ def run_program(
     Raises:
         EdgeError: it cannot be run as ``account``.
     """
+    process = start_program(command, folder, environment, account)
+    try:
+        return _watch(process, time.monotonic() + timeout_s)
+    finally:
+        end_program(process)
+
+
+def start_program(
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    account: Optional[Account] = None,
+    groups: Sequence[int] = (),
+    at_birth: Optional[Callable[[], None]] = None,
+) -> subprocess.Popen[bytes]:
+    """Start a program in ``folder``, in a session of its own, with pipes for what it says; as ``run_program``.
+
+    ``groups`` are those that another account has besides its own; ``at_birth`` is called in the new process.
+    """
     other = account if account is not None and account.uid != os.geteuid() else None
     options: dict[str, Any] = {}
     if other is not None:
         _require_reachable(folder.resolve(), other)
-        options = {"user": other.uid, "group": other.gid, "extra_groups": []}
+        options = {"user": other.uid, "group": other.gid, "extra_groups": list(groups)}
         environment = {**environment, "HOME": "/", "USER": other.name, "LOGNAME": other.name}
     try:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command,
             cwd=folder,
             env=environment,
@@ -188,6 +219,7 @@ def run_program(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            preexec_fn=at_birth,  # noqa: PLW1509 - an installer has one thread
             **options,
         )
     except PermissionError as error:
@@ -195,10 +227,6 @@ def run_program(
             f"cannot run {command[0]} as {other.name if other else 'the one who installs'}: permission denied",
             hint=f"ls -l {command[0]}",
         ) from error
-    try:
-        return _watch(process, time.monotonic() + timeout_s)
-    finally:
-        _end(process)
 
 
 def _require_reachable(folder: Path, account: Account) -> None:
@@ -242,8 +270,8 @@ def _watch(process: subprocess.Popen[bytes], until: float) -> Ended:
     return Ended(code, kept[process.stdout], kept[process.stderr])
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the check with all its children, and let go of its pipes."""
+def end_program(process: subprocess.Popen[bytes]) -> None:
+    """End a program of ``start_program`` with all its children, and let go of its pipes."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from device_runtime.contract.status import InstallState
 from device_runtime.errors import EdgeError
 from device_runtime.install.fsops import FileSystem, remove_tree
 from device_runtime.install.incoming import discard_stale
-from device_runtime.install.lock import in_use
+from device_runtime.install.lock import BusyError, in_use, receiving
 from device_runtime.install.release import read_release
 from device_runtime.install.root import ASIDE, PART, TEMPORARY, Root, is_digest
 
@@ -59,6 +60,10 @@ def sweep(fs: FileSystem, root: Root) -> None:
             replaced = folder / name[len(ASIDE) :]
             if name.startswith(ASIDE) and is_digest(replaced.name) and not os.path.lexists(replaced):
                 fs.rename(folder / name, replaced)
+            elif folder / name == root.bench:
+                # A host that is sending what is to be measured holds the other lock.
+                with contextlib.suppress(BusyError), receiving(fs, root):
+                    remove_tree(fs, root.bench)
             elif name.startswith(TEMPORARY) or name.endswith(PART):
                 remove_tree(fs, folder / name)
 

@@ -75,6 +75,10 @@ class Host:
             left -= len(piece)
             yield piece
 
+    def fileno(self) -> int:
+        """Return what can be waited for, until the host says something or hangs up."""
+        return self._descriptor
+
     def hung_up(self) -> bool:
         """Wait until the host says something or hangs up; return whether it hung up."""
         select.select([self._descriptor], [], [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zipfile
 import zipimport
 from pathlib import Path
@@ -22,8 +23,12 @@ def pack_comment() -> bytes:
     return _MARK + str(INSTALLER_VERSION).encode()
 
 
+@functools.cache
 def own_digest() -> str:
-    """Return ``sha256:<64 hex>`` of the zip that this process runs from, or an empty text when it runs from none."""
+    """Return ``sha256:<64 hex>`` of the zip that this process runs from, or an empty text when it runs from none.
+
+    It is read once: the zip may be a file in the memory of a process that is gone when this one still works.
+    """
     path = _own_pack()
     return digest_of(path.read_bytes()) if path else ""
 

@@ -28,6 +28,7 @@ from device_runtime.errors import BadFileError, EdgeError
 from device_runtime.files import sha256_of
 from device_runtime.install.collect import collect
 from device_runtime.install.compat import choose_package
+from device_runtime.install.footprint import Footprint, discard_stage
 from device_runtime.install.fsops import make_folders, remove_if_there, replace_file, write_all
 from device_runtime.install.host import SILENCE_S, Host
 from device_runtime.install.incoming import arrived, came
@@ -35,8 +36,8 @@ from device_runtime.install.layout import MAX_JSON_BYTES, Package, read_package
 from device_runtime.install.lock import BusyError, locked, receiving
 from device_runtime.install.recover import recover
 from device_runtime.install.room import Room, room_of
-from device_runtime.install.root import PART
-from device_runtime.install.site import Site
+from device_runtime.install.root import PART, Root
+from device_runtime.install.site import Site, uninterrupted
 from device_runtime.install.state import read_state
 from device_runtime.install.trust import admission, require_newer
 
@@ -61,26 +62,47 @@ class _Announced:
 
 
 class Receiver:
-    """Receives one bundle. Its lock is held from the index on, until ``close``."""
+    """Receives one bundle. Its lock is held from the index on, until ``close``.
+
+    One that is only to be measured comes into ``Root.bench``, and leaves with ``close``.
+    """
 
     def __init__(self, site: Site, host: Host, wait_s: float = WAIT_S) -> None:
         self._site = site
         self._root = site.root
+        self._into = site.root
         self._host = host
         self._wait_s = wait_s
         self._held = contextlib.ExitStack()
         self._index: Optional[OciIndex] = None
         self._announced = _Announced({}, (), complete=False)
+        self.footprint: Optional[Footprint] = None
 
     @property
     def receiving(self) -> bool:
         """Whether the lock is held: other hosts may be waiting."""
         return self._index is not None
 
+    @property
+    def throws_away(self) -> bool:
+        """Whether what comes is only to be measured."""
+        return self.receiving and self._into is not self._root
+
+    @property
+    def into(self) -> Root:
+        """Where it comes to: below its ``incoming``."""
+        return self._into
+
     def close(self) -> None:
-        """Let the next host send."""
-        self._held.close()
-        self._index = None
+        """Let the next host send. What came to be measured is removed; what cannot be, by the next command."""
+        try:
+            if self.footprint is not None:
+                with uninterrupted(), contextlib.suppress(OSError):
+                    discard_stage(self._site.fs, self._root)
+                    self.footprint.wipe(self._site.fs)
+        finally:
+            self._held.close()
+            self._index = None
 
     def index(self, request: Index) -> None:
         """Take the index; the blobs that follow have to be named by it, or by what it names.
@@ -102,10 +124,17 @@ class Receiver:
         admit = admission(self._site, where)
         if admit is not None:
             admit(content)
+        if self.receiving and self.throws_away != request.throw_away:
+            raise BadFileError(f"{where}: expected one bundle in a conversation, got another")
+        footprint = Footprint.of(self._root.path, self._root.incoming_lock)
         self._take_lock()
-        make_folders(self._site.fs, self._root.incoming_blobs)
-        replace_file(self._site.fs, self._root.incoming / LAYOUT_FILE, LAYOUT_BYTES)
-        replace_file(self._site.fs, self._root.incoming / INDEX_FILE, content)
+        if request.throw_away and not self.throws_away:
+            self.footprint = footprint
+            self._into = Root(self._root.bench)
+            discard_stage(self._site.fs, self._root)
+        make_folders(self._site.fs, self._into.incoming_blobs)
+        replace_file(self._site.fs, self._into.incoming / LAYOUT_FILE, LAYOUT_BYTES)
+        replace_file(self._site.fs, self._into.incoming / INDEX_FILE, content)
         self._index = index
         self._learn()
 
@@ -120,7 +149,7 @@ class Receiver:
             OSError: the disk refuses.
         """
         ref = self._named(request)
-        whole, part = self._root.incoming_blobs / ref.hex, self._root.incoming_blobs / (ref.hex + PART)
+        whole, part = self._into.incoming_blobs / ref.hex, self._into.incoming_blobs / (ref.hex + PART)
         there = self._there(ref, whole, part)
         if request.offset not in (0, there):
             raise ResumeMismatchError(
@@ -143,7 +172,7 @@ class Receiver:
             self._site.fs.remove(whole)
         if part.exists() and part.stat().st_size > ref.size:
             self._site.fs.remove(part)
-        return came(self._root, ref)
+        return came(self._into, ref)
 
     def _take(self, ref: BlobRef, part: Path, offset: int) -> None:
         digest = hashlib.sha256()
@@ -223,8 +252,8 @@ class Receiver:
         ref = _check_digest(descriptor.digest, descriptor.size, "the bundle's index")
         if ref.size > MAX_JSON_BYTES:
             raise BadFileError(f"{ref.digest}: expected at most {MAX_JSON_BYTES} bytes, got {ref.size}")
-        path = self._root.incoming_blobs / ref.hex
-        if came(self._root, ref) != ref.size or not path.is_file() or sha256_of(path) != ref.hex:
+        path = self._into.incoming_blobs / ref.hex
+        if came(self._into, ref) != ref.size or not path.is_file() or sha256_of(path) != ref.hex:
             return None
         return path.read_bytes()
 
@@ -234,6 +263,8 @@ class Receiver:
         require_newer(self._site, read_state(self._root) or InstallState(), package.manifest)
         if self._room().fits(self._root.path):
             return
+        if self.throws_away:
+            raise self._room().lacking(self._root.path)  # nothing that was there makes room for it
         self._discard_others()
         # Not waited for: whoever holds it makes room by itself, and must not wait for us.
         with contextlib.suppress(BusyError), locked(self._site.fs, self._root):
@@ -250,7 +281,7 @@ class Receiver:
         packed = (
             wheel for wheel in distinct(manifest.of_role("wheel")) if not (self._root.wheels / wheel.hex).is_dir()
         )
-        return room_of(blobs, packed, sum(min(blob.size, came(self._root, blob)) for blob in blobs))
+        return room_of(blobs, packed, sum(min(blob.size, came(self._into, blob)) for blob in blobs))
 
     def _stored(self, blob: BlobRef) -> bool:
         try:

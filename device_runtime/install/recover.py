@@ -11,11 +11,13 @@ from typing import Literal, Optional
 
 from device_runtime.contract.events import Notice
 from device_runtime.contract.status import InstallState, Trial
+from device_runtime.errors import EdgeError
 from device_runtime.files import refused
 from device_runtime.install.activate import forget_return, point_previous
 from device_runtime.install.collect import sweep
 from device_runtime.install.follow import follow, follows, to_restart
 from device_runtime.install.lock import locked
+from device_runtime.install.pause import go_on, is_paused
 from device_runtime.install.release import is_whole, read_release
 from device_runtime.install.root import linked_release
 from device_runtime.install.site import Site
@@ -42,6 +44,8 @@ def recover(site: Site, trial: TrialPolicy = "end") -> InstallState:
         BadFileError: a newer installer was here.
         OSError: the disk refuses.
     """
+    if is_paused(site.root) and trial != "count":
+        _go_on(site)
     sweep(site.fs, site.root)
     found = read_state(site.root)
     state = _rebuilt(site) if found is None else found
@@ -81,6 +85,15 @@ def settled(site: Site, wait_s: float, trial: TrialPolicy = "end") -> Iterator[I
             yield recover(site, trial)
     except OSError as error:
         raise refused(error, Path(error.filename or site.root.path), "write") from error
+
+
+def _go_on(site: Site) -> None:
+    """Start what a measurement stopped that was killed, and everybody with it who was to start it."""
+    try:
+        go_on(site)
+    except EdgeError as error:
+        site.journal.write("resume-failed", None, str(error))
+        site.events(Notice(f"the service, which a measurement stopped, was not started: {error}", "warning"))
 
 
 def _after(site: Site, trial: Trial, policy: TrialPolicy) -> Optional[Trial]:

@@ -75,5 +75,5 @@ def _remove(site: Site, *, data: bool) -> None:
 def _ours(root: Root) -> tuple[Path, ...]:
     journals = (root.journal, root.journal.with_name("journal.1.jsonl"))
     links = (root.current, root.previous, root.way_back)
-    content = (root.releases, root.wheels, root.blobs.parent, root.incoming, root.logs)
+    content = (root.releases, root.wheels, root.blobs.parent, root.incoming, root.logs, root.bench)
     return (*links, *content, *journals, root.installer, root.scope)

@@ -93,6 +93,14 @@ class Root:
         return self.path / "allowed_signers"
 
     @property
+    def bench(self) -> Path:
+        """What a measurement needs of its own: a throw-away release, and that it stopped the service.
+
+        It is a root by itself, which refers to this one; with the installer's lock free, it is a leftover.
+        """
+        return self.path / f"{TEMPORARY}bench"
+
+    @property
     def logs(self) -> Path:
         """The last lines of releases that failed, one file for each."""
         return self.path / "logs"

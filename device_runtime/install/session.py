@@ -17,6 +17,7 @@ from typing import NoReturn, Optional
 from device_runtime.contract.session import (
     GREETING,
     Apply,
+    Bench,
     Blob,
     Command,
     Index,
@@ -27,6 +28,7 @@ from device_runtime.contract.status import Answer, encode_line
 from device_runtime.errors import BadFileError, UsageError
 from device_runtime.files import refused
 from device_runtime.install.apply import apply_bundle
+from device_runtime.install.bench import bench
 from device_runtime.install.commands import logs, recover_root, roll_back, status, trust, verify
 from device_runtime.install.fsops import FileSystem, write_all
 from device_runtime.install.host import Host
@@ -74,8 +76,10 @@ def _do(site: Site, host: Host, receiver: Receiver, line: str, again: Sequence[s
         return None
     if isinstance(request, Installer):
         _give_way(site.fs, host, request, again)
+    if isinstance(request, Bench):
+        return bench(site, host, receiver, request)
     if isinstance(request, Apply):
-        if not receiver.receiving:
+        if not receiver.receiving or receiver.throws_away:
             raise BadFileError("expected the bundle's index before it is installed")
         return apply_bundle(site, site.root.incoming, retry=request.retry, wait_s=request.wait_s)
     # What a command changes must not wait for a host that waits for us.

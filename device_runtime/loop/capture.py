@@ -93,7 +93,10 @@ class Capture:
         self._stopped.set()
         self._frames.close()
         self._reader.abandoned.set()
-        self._reader.join(_CLOSE_S)
+        try:
+            self._reader.join(_CLOSE_S)
+        except RuntimeError:  # an interruption came before it was started: nobody else lets go of the camera
+            self._reader.close_camera()
 
     def run_reader(self, reader: _Reader) -> None:
         """Read until the end, or until nobody wants any more. Called in the reader's thread."""

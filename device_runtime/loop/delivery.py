@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -105,7 +106,8 @@ class Delivery(threading.Thread):
         With ``hurry`` nobody waits long: not for a slow sink either that nothing is to be lost of.
         """
         self.close()
-        self.join(_CLOSE_S if hurry else None)
+        with contextlib.suppress(RuntimeError):  # an interruption came before it was started
+            self.join(_CLOSE_S if hurry else None)
         for outlet in self._outlets:
             outlet.finish(failed=failed or self.failure is not None, hurry=hurry)
             if outlet.sink.vital:

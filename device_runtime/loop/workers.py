@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -77,7 +78,8 @@ class Workers:
         """Wait until each has finished the frame that it is at, or for so long in all."""
         end = None if timeout_s is None else time.monotonic() + timeout_s
         for thread in self._threads:
-            thread.join(None if end is None else max(0.0, end - time.monotonic()))
+            with contextlib.suppress(RuntimeError):  # an interruption came before it was started
+                thread.join(None if end is None else max(0.0, end - time.monotonic()))
 
     def _start(self, make: Callable[[], Predict]) -> None:
         with self._changed:

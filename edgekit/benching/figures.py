@@ -13,16 +13,14 @@ from edgekit.reporting.axes import Tick, milliseconds, nice_step, percent, ticks
 
 Values = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
-_COLUMNS = 240
-"""Columns of a timeline: about one per two pixels of a wide screen."""
-
 _MIN_BINS, _MAX_BINS = 10, 48
 _OUTLIER_PERCENTILE = 99.5
+_TABLE_ROWS = 8
 _LEAST_SPAN = 0.02
 """A histogram spans at least this share of its values: equal latencies are one bar and not noise."""
 
-_CLIP_HISTOGRAM, _CLIP_TIMELINE = 1.25, 1.6
-"""An axis ends at this multiple of the 99.5th percentile when a few frames lie far above it; they are counted then."""
+_CLIP = 1.25
+"""The axis ends at this multiple of the 99.5th percentile when a few frames lie far above it; they are counted then."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Marker:
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often each latency occurred. ``beyond`` frames are right of the axis's end."""
+    """How often each latency occurred. ``beyond`` frames are right of the axis's end; ``rows`` say it in words."""
 
     bins: tuple[Bin, ...]
     ticks: tuple[Tick, ...]
@@ -54,28 +52,17 @@ class Histogram:
     beyond: int
     longest: str
     summary: str
+    rows: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class Series:
-    """One stage over the run: points ``x,y`` of the medians and of the band from minimum to maximum, y downwards."""
+class Bar:
+    """A length, 0–100 of the longest one beside it; ``kind`` is its colour's name."""
 
     name: str
-    line: str
-    band: str
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """Latencies in the order of their frames. ``beyond`` frames are above the axis's end, at ``beyond_at``."""
-
-    series: tuple[Series, ...]
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    beyond: int
-    beyond_at: tuple[float, ...]
-    longest: str
-    summary: str
+    kind: str
+    length: float
+    value: str
 
 
 @dataclass(frozen=True)
@@ -87,6 +74,17 @@ class StageBar:
     p90: float | None
     p99: float | None
     value: str
+
+
+def bars(rows: Sequence[tuple[str, str, float, str]], whole: float | None = None) -> tuple[Bar, ...]:
+    """Return bars on one scale that begins at 0 and ends at ``whole``, or at the longest.
+
+    Args:
+        rows: of each bar its name, kind, number and how that is written.
+        whole: what the full length means.
+    """
+    end = whole if whole is not None else max((number for _, _, number, _ in rows), default=0.0)
+    return tuple(Bar(name, kind, min(100.0, percent(number, end)), text) for name, kind, number, text in rows)
 
 
 def stage_bars(stages: dict[str, LatencyStats]) -> tuple[StageBar, ...]:
@@ -107,7 +105,7 @@ def stage_bars(stages: dict[str, LatencyStats]) -> tuple[StageBar, ...]:
 def histogram(name: str, samples: Sequence[float], stats: LatencyStats) -> Histogram:
     """Return the distribution of at least one latency in ms."""
     values = np.asarray(samples, np.float64)
-    shortest, end = float(values.min()), _end_of_axis(values, _CLIP_HISTOGRAM)
+    shortest, end = float(values.min()), end_of_axis(values, _CLIP)
     step = nice_step(max(end - shortest, _LEAST_SPAN * end), 8)
     # Rounding may not push the ends of the axis past the values that they were made from.
     low = min(shortest, math.floor(shortest / step) * step)
@@ -128,55 +126,32 @@ def histogram(name: str, samples: Sequence[float], stats: LatencyStats) -> Histo
     )
     markers = tuple(
         Marker(label, milliseconds(value), percent(value - low, high - low) if value <= high else None)
-        for label, value in (("p50", stats.p50), ("p90", stats.p90), ("p99", stats.p99))
+        for label, value in (("p50", stats.p50), ("p90", stats.p90), ("p95", stats.p95), ("p99", stats.p99))
         if value is not None
     )
     percentiles = ", ".join(f"{marker.name} {marker.value} ms" for marker in markers)
     summary = f"Histogram of {name} latency over {stats.count} frames: {percentiles}"
-    return Histogram(bins, ticks(low, high, 5), markers, int((values > high).sum()), milliseconds(stats.max), summary)
+    beyond = int((values > high).sum())
+    rows = _rows(edges.tolist(), counts.tolist(), beyond, len(values))
+    return Histogram(bins, ticks(low, high, 5), markers, beyond, milliseconds(stats.max), summary, rows)
 
 
-def timeline(samples: dict[str, Sequence[float]], frames: int) -> Timeline:
-    """Return latencies in ms in the order of their ``frames``: evenly thinned samples of one or more stages."""
-    arrays = {name: np.asarray(values, np.float64) for name, values in samples.items()}
-    everything = np.concatenate(list(arrays.values()))
-    wanted = max(_end_of_axis(values, _CLIP_TIMELINE) for values in arrays.values())
-    step = nice_step(wanted, 5)
-    high = math.ceil(wanted / step - 1e-9) * step
-    series = tuple(_series(name, values, high) for name, values in arrays.items())
-    beyond = np.unique(np.concatenate([np.flatnonzero(values > high) for values in arrays.values()]))
-    count = max(len(values) for values in arrays.values())
-    summary = f"Latency of {' and '.join(arrays)} over {frames} frames, at most {milliseconds(everything.max())} ms"
-    return Timeline(
-        series,
-        ticks(0, max(1, frames - 1), 6),
-        ticks(0, high, 5),
-        len(beyond),
-        tuple(sorted({round(percent(float(at), max(1, count - 1)), 1) for at in beyond})),
-        milliseconds(float(everything.max())),
-        summary,
-    )
+def _rows(edges: list[float], counts: list[int], beyond: int, everything: int) -> tuple[tuple[str, str], ...]:
+    """Return the bars as a table of a few rows: from where to where, and the share of frames."""
+    size = math.ceil(len(counts) / _TABLE_ROWS)
+    pieces = [
+        (
+            f"{milliseconds(edges[at])}–{milliseconds(edges[min(at + size, len(counts))])} ms",
+            sum(counts[at : at + size]),
+        )
+        for at in range(0, len(counts), size)
+    ]
+    if beyond:
+        pieces.append((f"above {milliseconds(edges[-1])} ms", beyond))
+    return tuple((name, f"{count:,} ({100 * count / everything:.1f}%)") for name, count in pieces)
 
 
-def _series(name: str, values: Values, high: float) -> Series:
-    columns = np.array_split(values, min(_COLUMNS, len(values)))
-    ends = np.cumsum([len(column) for column in columns])
-    middle = ends - np.array([len(column) for column in columns]) / 2 - 0.5
-    xs = 100 * middle / max(1, len(values) - 1)
-    middles = [float(np.median(column)) for column in columns]
-    tops = [float(column.max()) for column in columns]
-    bottoms = [float(column.min()) for column in columns]
-    upper = [_point(x, y, high) for x, y in zip(xs.tolist(), tops, strict=True)]
-    lower = [_point(x, y, high) for x, y in zip(xs.tolist(), bottoms, strict=True)]
-    line = [_point(x, y, high) for x, y in zip(xs.tolist(), middles, strict=True)]
-    return Series(name, " ".join(line), " ".join([*upper, *reversed(lower)]))
-
-
-def _point(x: float, y: float, high: float) -> str:
-    return f"{x:.2f},{100 - min(100.0, percent(y, high)):.2f}"
-
-
-def _end_of_axis(values: Values, factor: float) -> float:
+def end_of_axis(values: Values, factor: float) -> float:
     """Where an axis should end: at the maximum, unless a few outliers would flatten all the rest."""
     usual = float(np.percentile(values, _OUTLIER_PERCENTILE)) * factor
     return max(min(float(values.max()), usual), 1e-6)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 import sys
@@ -12,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device_runtime.contract.bench import BenchReport
-from device_runtime.contract.decode import decode, loads
+from device_runtime.contract.decode import loads
 from device_runtime.contract.events import Events, Progress, Step, silent
 from device_runtime.contract.prediction import STAGES
-from device_runtime.contract.reported import ReportedError
+from device_runtime.contract.reported import error_in
 from device_runtime.contract.service import check_source
 from device_runtime.errors import BadFileError, EdgeError, UsageError
 from device_runtime.signals import signal_name
@@ -29,10 +28,15 @@ _GRACE_S = 5.0
 
 _LAST_LINES = 8
 
+_BETWEEN_S = 2.0
+_COLD_START_S = 1.0
+_PROFILE_S = 3.0
+"""Of a Raspberry Pi 4, roughly: starting Python and warming up, a cold start, profiling. Progress is by the clock."""
+
 
 @dataclass(frozen=True)
 class BenchCall:
-    """What to measure. ``spec`` is the ModelSpec's file; ``duration_s`` comes after the warm-up."""
+    """What to measure; ``spec`` is the ModelSpec's file. The others are a ``BenchRequest``'s, ``runs`` None its own."""
 
     model: Path
     spec: Path
@@ -40,6 +44,12 @@ class BenchCall:
     duration_s: float = 10.0
     threads: int = 1
     engine: str = "auto"
+    runs: int | None = None
+    camera_fps: float | None = None
+    operators: bool = False
+    cold_starts: int = 0
+    draw: bool = False
+    delegate: str = "auto"
 
     def __post_init__(self) -> None:
         if not 0 < self.duration_s < math.inf:  # also refuses NaN
@@ -49,18 +59,36 @@ class BenchCall:
         except ValueError as error:
             raise UsageError(str(error)) from error
 
-    def arguments(self) -> list[str]:
-        """Return the runtime's arguments for it."""
+    @property
+    def expected_s(self) -> float:
+        """How long it will take, roughly: measuring, what is before and after it, and starting Python now and then."""
+        at_rate_s = self.duration_s + _BETWEEN_S if self.camera_fps else 0.0
+        return (
+            _BETWEEN_S
+            + self.cold_starts * _COLD_START_S
+            + self.duration_s
+            + at_rate_s
+            + (_PROFILE_S if self.operators else 0.0)
+        )
+
+    def options(self) -> list[str]:
+        """Return the words for the runtime's ``bench`` that say what to measure, but not of which model."""
         named = {
-            "--model": self.model,
-            "--spec": self.spec,
             "--source": self.source,
             "--duration": f"{self.duration_s:g}",
             "--threads": self.threads,
             "--engine": self.engine,
+            "--delegate": self.delegate,
+            "--runs": self.runs,
+            "--camera-fps": None if self.camera_fps is None else f"{self.camera_fps:g}",
+            "--cold-starts": self.cold_starts or None,
         }
-        pairs = [str(part) for pair in named.items() for part in pair]
-        return ["bench", *pairs, "--json"]
+        words = [str(part) for pair in named.items() if pair[1] is not None for part in pair]
+        return [*words, *(["--operators"] if self.operators else []), *(["--draw"] if self.draw else [])]
+
+    def arguments(self) -> list[str]:
+        """Return the runtime's arguments for it."""
+        return ["bench", "--model", str(self.model), "--spec", str(self.spec), *self.options(), "--json"]
 
 
 class BenchCrashError(EdgeError):
@@ -101,8 +129,8 @@ def _collect(child: subprocess.Popen[bytes], call: BenchCall, events: Events) ->
         try:
             answer, log = child.communicate(timeout=_POLL_S)
         except subprocess.TimeoutExpired:
-            done = min(int(time.monotonic() - started), int(call.duration_s))
-            events(Progress(done, int(call.duration_s) or None, "s"))
+            expected = math.ceil(call.expected_s)
+            events(Progress(min(int(time.monotonic() - started), expected), expected, "s"))
         else:
             return answer.decode("utf-8", "replace"), log.decode("utf-8", "replace")
 
@@ -137,13 +165,10 @@ def _report(answer: str, log: str) -> BenchReport:
 
 def _error(answer: str, log: str, code: int) -> EdgeError:
     """Return the error that the harness reported, or say how it died."""
-    try:
-        return decode(ReportedError, json.loads(answer)["error"], "the harness's answer").error()
-    except (ValueError, KeyError, TypeError, BadFileError):
-        how = f"by {signal_name(-code)}" if code < 0 else f"with exit code {code}"
-        return BenchCrashError(
-            f"the measuring process ended {how} and without a report{_last(log)}", hint="edgekit doctor"
-        )
+    how = f"by {signal_name(-code)}" if code < 0 else f"with exit code {code}"
+    return error_in(answer) or BenchCrashError(
+        f"the measuring process ended {how} and without a report{_last(log)}", hint="edgekit doctor"
+    )
 
 
 def _last(log: str) -> str:

@@ -14,6 +14,7 @@ from device_runtime.contract.session import (
     GREETING,
     NEED_INSTALLER,
     Apply,
+    Bench,
     Blob,
     Command,
     Index,
@@ -21,7 +22,7 @@ from device_runtime.contract.session import (
     Request,
     encode_request,
 )
-from device_runtime.contract.status import Answer, BoardStatus, InstallResult, decode_line
+from device_runtime.contract.status import Answer, BenchResult, BoardStatus, InstallResult, decode_line
 from device_runtime.errors import BadFileError, EdgeError, Interrupted, UnfitError
 from edgekit.boards.channel import Channel, Stopper
 from edgekit.boards.errors import UnreachableError
@@ -56,7 +57,7 @@ class Link:
         self._channel = channel
         self._events = events
         self._final: Answer | ReportedError | None = None
-        self._applying = False
+        self._applying = self._measuring = False
         self.began = time.monotonic()
         self.exchanges = 0
         self.sent_bytes = 0
@@ -90,13 +91,16 @@ class Link:
             self.sent_bytes += len(part)
             yield len(part)
 
-    def ask(self, request: Apply | Command, events: Events) -> Answer:
+    def ask(self, request: Apply | Command | Bench, events: Events) -> Answer:
         """Let the installer do something, report its events, and return its answer.
 
         Raises:
             EdgeError: what the installer raised, with its own codes; or that the connection was lost.
         """
-        self._applying = isinstance(request, Apply) or request.name not in ("logs", "verify")
+        self._measuring = isinstance(request, Bench)
+        self._applying = isinstance(request, Apply) or (
+            isinstance(request, Command) and request.name not in ("logs", "verify")
+        )
         self._ask(request)
         self.exchanges += 1
         while self._final is None:
@@ -112,10 +116,22 @@ class Link:
             raise BadFileError(f"{self.name}: expected a result, got {type(answer).__name__}", hint="update edgekit")
         return answer
 
+    def measure(self, request: Bench, events: Events) -> BenchResult:
+        """Let the installer measure a release; as ``ask``."""
+        answer = self.ask(request, events)
+        if not isinstance(answer, BenchResult):
+            raise BadFileError(f"{self.name}: expected a report, got {type(answer).__name__}", hint="update edgekit")
+        return answer
+
     def interrupted(self) -> Interrupted:
         """Return what it means that the user broke off now."""
         if not isinstance(self._way.target, SshTarget):
             return Interrupted("interrupted; nothing was left half-written")
+        if self._measuring:
+            return Interrupted(
+                f"interrupted; {self.name} ends the measurement, and what was stopped for it runs again",
+                hint=f"ask it: edgekit status {self.name}",
+            )
         if self._applying:
             return Interrupted(
                 f"interrupted; {self.name} goes on by itself if it had begun",
@@ -177,7 +193,7 @@ class Link:
         if not line.strip():
             return
         message = decode_line(printable(line))
-        if isinstance(message, (InstallResult, BoardStatus, ReportedError)):
+        if isinstance(message, (InstallResult, BoardStatus, BenchResult, ReportedError)):
             self._final = message
         elif message is not None:
             events(message)
@@ -237,7 +253,11 @@ class Link:
     def _lost(self) -> EdgeError:
         """Return what a conversation that broke off means."""
         code, said = self._channel.end(), self._channel.said
-        if self._applying:
+        if self._measuring:
+            hint = (
+                f"the board ends the measurement, and starts again what it stopped; ask it: edgekit status {self.name}"
+            )
+        elif self._applying:
             hint = f"the board goes on by itself if it had begun; ask it: edgekit status {self.name}"
         else:
             hint = "do the same again: what came is kept, and is not sent once more"

@@ -15,7 +15,6 @@ from edgekit.cli.output import answer, answer_json, progress, size, table
 if TYPE_CHECKING:
     from converters.interface import SearchReport
     from device_runtime.contract.events import Events
-    from edgekit.project.config import Project
 
 _RUNTIMES = ("litert", "tflite-runtime")
 
@@ -76,14 +75,17 @@ def command(
     """  # noqa: D301 - click wants the control character, which keeps lines as they are
     from converters import convert  # noqa: PLC0415 - imports nothing heavy before it is called
     from converters.errors import BudgetMissedError  # noqa: PLC0415 - as above
-    from edgekit.project.config import load_project  # noqa: PLC0415 - only without MODEL
+    from edgekit.converting.request import project_request  # noqa: PLC0415 - only without MODEL
+    from edgekit.project.config import load_project  # noqa: PLC0415 - as above
 
     project = load_project(Path.cwd()) if model is None else None
     if project is None:
         assert model is not None  # noqa: S101 - load_project raises when there is no project
         request = ConvertRequest(model, output or _default_output(model), prep=prep, task=task)
     else:
-        request = _project_request(project, output, prep, task)
+        request = project_request(
+            project, output, merge(prep, project.file.prep.options()), merge(task, project.file.task)
+        )
     request = _with(
         request,
         recipe=recipe,
@@ -116,28 +118,6 @@ def _default_output(model: Path) -> Path:
         return Path(model.name.partition(":")[2]).with_suffix(".tflite")
     return (
         model.with_name(f"{model.stem}-converted.tflite") if model.suffix == ".tflite" else model.with_suffix(".tflite")
-    )
-
-
-def _project_request(project: Project, output: Path | None, prep: PrepOptions, task: TaskOptions) -> ConvertRequest:
-    """Return what the project file asks for; an option replaces what it says."""
-    from device_runtime.files import refused  # noqa: PLC0415 - only for projects
-
-    if output is None:
-        try:
-            project.tflite.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise refused(error, project.tflite.parent, "make the folder") from error
-    return ConvertRequest(
-        project.source,
-        output or project.tflite,
-        project.file.model.recipe,
-        project.calibration,
-        project.labels,
-        merge(prep, project.file.prep.options()),
-        merge(task, project.file.task),
-        runtimes=project.file.model.runtimes,
-        search=project.search,
     )
 
 

@@ -16,6 +16,8 @@ from device_runtime.contract.events import Event, Events, LogLine, Notice, Progr
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from device_runtime.contract.reported import ReportedError
+
 _REFRESH_S = 0.1
 
 TableRows = tuple[str, Sequence[str], Sequence[Sequence[object]], Sequence[int]]
@@ -51,6 +53,13 @@ def answer_line(line: str) -> None:
 def warn(message: str) -> None:
     """Print a warning to stderr."""
     click.echo(click.style("warning: ", fg="yellow") + message, err=True)
+
+
+def problem(error: ReportedError) -> None:
+    """Print an error to stderr: what a command that ends with its answer has to say beside it."""
+    click.echo(click.style("error: ", fg="red") + error.message, err=True)
+    for line in error.hint.splitlines():
+        click.echo(f"hint: {line}", err=True)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[int] = ()) -> None:

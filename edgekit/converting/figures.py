@@ -9,33 +9,16 @@ from dataclasses import dataclass
 from converters.choice import cost
 from converters.interface import Candidate, SearchReport
 from edgekit.reporting.axes import Tick, memory, milliseconds, percent, ticks
-
-_LOG_FROM = 6.0
-"""The cost axis is logarithmic when costs differ by so much: an int16x8 model takes 30 times an int8 one's time."""
+from edgekit.reporting.scatter import MARGIN, Label, cost_axis, place_labels, stairs
 
 _WORTH_SHOWING = 5.0
 """Points of accuracy, or budgets, below the trained model from which a candidate is only marked at the edge."""
-
-_MARGIN = 0.08
-_LABEL, _POINT, _GAP = (6.0, 6.5), (2.2, 2.5), 2.7
-"""Width and height of a candidate's number, half those of its point, and what is between: per cent of a plot on a phone
-(250 x 230 px), where they are largest."""
 
 _SNR_END = 60.0
 """dB; above it a layer's error is that of rounding to 10 bits, and tells nothing."""
 
 _SLIVER = 1.5
 _FILLED = 0.86
-
-
-@dataclass(frozen=True)
-class Label:
-    """Where a number goes: beside ``x``, ``y``, to the ``left`` or the right; ``moved`` up or down from its point."""
-
-    x: float
-    y: float
-    left: bool
-    moved: bool
 
 
 @dataclass(frozen=True)
@@ -108,7 +91,7 @@ def pareto(report: SearchReport) -> Pareto | None:
     across, x_ticks = _cost_axis([price for _, _, price in shown], objective)
     down, y_ticks, lowest = _accuracy_axis(report, [each for _, each, _ in shown])
     places = [(across(price), down(100 * (each.metric or 0.0))) for _, each, price in shown]
-    labels = _labels(places)
+    labels = place_labels(places)
     points = tuple(
         Point(
             number,
@@ -122,11 +105,11 @@ def pareto(report: SearchReport) -> Pareto | None:
         )
         for (number, each, price), (x, y), label in zip(shown, places, labels, strict=True)
     )
-    stairs = sorted(place for place, (_, each, _) in zip(places, shown, strict=True) if each.on_frontier)
+    frontier = sorted(place for place, (_, each, _) in zip(places, shown, strict=True) if each.on_frontier)
     what = "size" if objective == "size" else "latency"
     return Pareto(
         points,
-        _stairs(stairs),
+        stairs(frontier),
         down(100 * report.baseline - report.options.max_drop),
         down(100 * report.baseline),
         x_ticks,
@@ -170,22 +153,10 @@ def _kind(candidate: Candidate, chosen: str | None) -> str:
 
 def _cost_axis(prices: Sequence[float], objective: str) -> tuple[Callable[[float], float], tuple[Tick, ...]]:
     """Return the function from a cost to its place, and the marks."""
-    unit = 1e6 if objective == "size" and max(prices) >= 1e6 else 1e3 if objective == "size" else 1.0
-    name = {1e6: " MB", 1e3: " KB", 1.0: ""}[unit]
-    low, high = min(prices) / unit, max(prices) / unit
-    if high / low < _LOG_FROM:
-        end = high * (1 + _MARGIN)
-        marks = tuple(Tick(mark.at, mark.label + name) for mark in ticks(0, end, 5))
-        return lambda price: percent(price / unit, end), marks
-    start, end = math.log10(low / 1.3), math.log10(high * 1.3)
-
-    def at(value: float) -> float:
-        return percent(math.log10(value) - start, end - start)
-
-    decades = range(math.floor(start), math.ceil(end) + 1)
-    values = [factor * 10.0**decade for decade in decades for factor in (1, 2, 5)]
-    marks = tuple(Tick(at(value), f"{value:g}{name}") for value in values if start <= math.log10(value) <= end)
-    return lambda price: at(price / unit), marks
+    if objective != "size":
+        return cost_axis(prices)
+    large = max(prices) >= 1e6
+    return cost_axis(prices, 1e6 if large else 1e3, " MB" if large else " KB")
 
 
 def _accuracy_axis(
@@ -202,7 +173,7 @@ def _accuracy_axis(
     bars = [each.drop for each in candidates if each.drop is not None and baseline - each.drop.value >= floor]
     near += [min(100.0, max(floor, baseline - end)) for bar in bars for end in (bar.low, bar.high)]
     span = max(max(near) - min(near), 0.5)
-    low, high = min(near) - _MARGIN * span, max(near) + _MARGIN * span
+    low, high = min(near) - MARGIN * span, max(near) + MARGIN * span
 
     def down(value: float) -> float:
         return round(100 - percent(min(max(value, low), high) - low, high - low), 3)
@@ -215,49 +186,3 @@ def _bar(candidate: Candidate, baseline: float, down: Callable[[float], float]) 
     if candidate.drop is None:
         return None
     return down(100 * baseline - candidate.drop.low), down(100 * baseline - candidate.drop.high)
-
-
-def _stairs(places: Sequence[tuple[float, float]]) -> str:
-    """Return the corners of the stairs through places by rising cost; each step goes right, then up."""
-    corners: list[tuple[float, float]] = []
-    for x, y in places:
-        if corners:
-            corners.append((x, corners[-1][1]))
-        corners.append((x, y))
-    return " ".join(f"{x:.2f},{y:.2f}" for x, y in corners)
-
-
-def _labels(places: Sequence[tuple[float, float]]) -> list[Label]:
-    """Return where the points' numbers go: right or left of them, or above or below, where there is room."""
-    taken = [_Box(x - _POINT[0], x + _POINT[0], y - _POINT[1], y + _POINT[1]) for x, y in places]
-    found: dict[int, Label] = {}
-    for index in sorted(range(len(places)), key=lambda index: places[index]):
-        x, y = places[index]
-        steps = [0.0, *(side * _LABEL[1] * step for step in range(1, len(places) + 1) for side in (-1, 1))]
-        spots = [(step, left) for step in steps for left in (False, True) if 0 <= y + step <= 100]
-        step, left = next((spot for spot in spots if not _text_box(x, y, *spot).meets(taken)), (0.0, False))
-        taken.append(_text_box(x, y, step, left))
-        found[index] = Label(x, round(y + step, 3), left, step != 0)
-    return [found[index] for index in range(len(places))]
-
-
-@dataclass(frozen=True)
-class _Box:
-    """A rectangle in the plot, per cent."""
-
-    left: float
-    right: float
-    top: float
-    bottom: float
-
-    def meets(self, others: Sequence[_Box]) -> bool:
-        """Whether it overlaps another one, or the plot's sides."""
-        return self.left < -_GAP or any(
-            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
-            for other in others
-        )
-
-
-def _text_box(x: float, y: float, step: float, left: bool) -> _Box:  # noqa: FBT001 - a spot is two plain values
-    start, end = (x - _GAP - _LABEL[0], x - _GAP) if left else (x + _GAP, x + _GAP + _LABEL[0])
-    return _Box(start, end, y + step - _LABEL[1] / 2, y + step + _LABEL[1] / 2)

@@ -9,11 +9,10 @@ from converters.choice import cost
 from converters.interface import Candidate, Interval, LayerError, SearchReport
 from converters.recipe_formula import formula_of
 from edgekit.converting.figures import LayerChart, Pareto, layer_chart, pareto, written
-from edgekit.reporting.axes import memory, milliseconds
+from edgekit.reporting.axes import UNKNOWN, memory, milliseconds
+from edgekit.reporting.metrics import metric_name
 from edgekit.reporting.page import Card, Headline, Verdict, count_of, render_page
 
-UNKNOWN = "–"
-METRICS = {"top1": "Top-1 accuracy", "map": "mAP@0.5", "miou": "Mean IoU", "agreement": "Agreement"}
 STATUS = {"ok": "within budget", "missed": "over budget", "refused": "refused", "left-out": "left out"}
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -83,13 +82,13 @@ def view_of(report: SearchReport) -> View:
         title=report.source,
         subtitle=(
             f"searched for the {'smallest' if report.options.optimize == 'size' else 'fastest'} model",
-            f"within {_points(report.options.max_drop)} of {METRICS[report.metric].lower()}",
+            f"within {_points(report.options.max_drop)} of {metric_name(report.metric).lower()}",
             f"on {' and '.join(report.runtimes)}",
         ),
         verdict=judge(report),
         warnings=report.advice,
         headlines=_headlines(report),
-        metric=METRICS[report.metric],
+        metric=metric_name(report.metric),
         pareto=pareto(report),
         latency_columns=tuple(f"{runtime} ms, {_threads(threads)}" for runtime in report.runtimes if timed),
         rows=tuple(_row(number, each, report, threads) for number, each in enumerate(report.candidates, start=1)),
@@ -128,7 +127,7 @@ def judge(report: SearchReport) -> Verdict:
 
 
 def _headlines(report: SearchReport) -> tuple[Headline, ...]:
-    name = METRICS[report.metric]
+    name = metric_name(report.metric)
     trained = f"{100 * report.baseline:.1f}%"
     tried = Headline("Candidates", str(len(report.candidates)), "tried", (("in", f"{report.seconds:.0f} s"),))
     chosen = next((each for each in report.candidates if each.name == report.chosen), None)
@@ -224,7 +223,7 @@ def _recipe(candidate: Candidate) -> str:
 def _card(report: SearchReport) -> Card:
     options = report.options
     facts = [
-        ("Metric", METRICS[report.metric]),
+        ("Metric", metric_name(report.metric)),
         ("Budget", _points(options.max_drop)),
         ("Optimised", options.optimize),
         ("Largest size", memory(options.max_bytes) if options.max_bytes else "any"),

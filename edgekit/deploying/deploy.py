@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def deploy(link: Link, bundle: BundleFacts, wishes: Wishes, events: Events) -> D
         for warning in plan.warnings:
             events(Notice(warning, "warning"))
         with open_bundle(Path(bundle.path)) as opened:
-            _send(link, opened, plan, events)
+            send_bundle(link, opened, plan.uploads, events)
         result = link.result(Apply(wishes.retry, WAIT_S), events)
     seconds = time.monotonic() - link.began
     return Deployment(
@@ -84,16 +84,24 @@ def _installer(link: Link) -> tuple[str, int]:
     return (pack.digest, len(pack.deflated)) if pack else ("", 0)
 
 
-def _send(link: Link, bundle: Bundle, plan: DeployPlan, events: Events) -> None:
-    """Send the index, what it names of itself, and what the board lacks; nothing is waited for."""
+def send_bundle(
+    link: Link, bundle: Bundle, uploads: Sequence[Upload], events: Events, *, throw_away: bool = False
+) -> None:
+    """Send the index, what it names of itself, and what the board lacks; nothing is waited for.
+
+    ``throw_away``: it is only to be measured, and nothing of it stays.
+
+    Raises:
+        EdgeError: what the board says meanwhile, or that it is gone.
+    """
     index = bundle.index_content
     frame = [Upload(blob) for blob in frame_blobs(bundle)]
-    uploads = [*frame, *plan.uploads]
-    events(Step(f"send {len(plan.uploads)} blobs"))
-    done, total = 0, sum(upload.size for upload in uploads)
-    for _ in link.send(Index(digest_of(index), len(index)), (index,)):
+    everything = [*frame, *uploads]
+    events(Step(f"send {len(uploads)} blobs"))
+    done, total = 0, sum(upload.size for upload in everything)
+    for _ in link.send(Index(digest_of(index), len(index), throw_away), (index,)):
         pass
-    for upload in uploads:
+    for upload in everything:
         request = Blob(upload.blob.digest, upload.blob.size, upload.offset)
         for sent in link.send(request, from_offset(bundle.read(upload.blob), upload.offset)):
             done += sent

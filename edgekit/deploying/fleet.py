@@ -29,12 +29,15 @@ class BoardOutcome(Generic[T]):
     error: ReportedError | None = None
 
 
+GO_ON = "boards that had begun to install go on by themselves"
+
+
 def for_each(
-    places: Sequence[LocalTarget | SshTarget], job: Job[T], events: Events, *, parallel: int
+    places: Sequence[LocalTarget | SshTarget], job: Job[T], events: Events, *, parallel: int, stopped: str = GO_ON
 ) -> tuple[BoardOutcome[T], ...]:
     """Run a job for each board, at most ``parallel`` at a time; the outcomes are in the order of the boards.
 
-    Their steps are reported with the board's name before them.
+    Their steps are reported with the board's name before them. ``stopped`` says what becomes of boards on Ctrl-C.
 
     Raises:
         Interrupted: Ctrl-C, which stops all of them.
@@ -55,7 +58,7 @@ def for_each(
             threads.shutdown(wait=False, cancel_futures=True)
             stopper.stop()
             raise Interrupted(
-                "interrupted; boards that had begun to install go on by themselves",
+                f"interrupted; {stopped}",
                 hint="ask them: edgekit status NAME",
             ) from stop
         return tuple(each.result() for each in started)

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from converters.datasets import Dataset, LabelledPicture, class_indices, require_kind, true_mask
+from converters.interface import Interval
 from converters.parity.metrics import (
     DetectedPicture,
     Integers,
+    claim,
     mean_average_precision,
     mean_iou,
     overlap,
     per_class_accuracy,
+    precision_of,
     top_k_accuracy,
     uncut,
 )
+from converters.statistics import bootstrapped, proportion
+from device_runtime.contract.decode import IN_MEMORY
 from device_runtime.contract.events import Events, Notice, Progress, Step
 from device_runtime.contract.model import ModelSpec
 from device_runtime.errors import BadFileError
@@ -51,7 +56,8 @@ class Evaluation:
 
     ``metrics`` has ``top1`` and ``top5``, ``map50`` for a detector, ``miou`` for a segmenter (each 0–1), or ``mae``,
     the mean absolute error of a regressor. ``samples`` of a class are the pictures it is in, or its objects.
-    ``skipped`` are pictures that could not be read.
+    ``skipped`` are pictures that could not be read. ``figure`` computes the first metric over some of the pictures
+    (positions, maybe repeated) where it is not a share of them.
     """
 
     task: str
@@ -59,6 +65,16 @@ class Evaluation:
     metrics: dict[str, float]
     per_class: tuple[ClassResult, ...]
     skipped: tuple[str, ...] = ()
+    figure: Callable[[Integers], float] | None = field(
+        default=None, compare=False, repr=False, metadata={IN_MEMORY: True}
+    )
+
+    def interval(self, seed: int = 0) -> Interval:
+        """Return the first metric with its 95% interval: Wilson's for a share of pictures, else by a bootstrap."""
+        value = next(iter(self.metrics.values()))
+        if self.figure is None:
+            return proportion(round(value * self.pictures), self.pictures)
+        return bootstrapped(self.figure, self.pictures, seed)
 
 
 def evaluate(
@@ -167,12 +183,19 @@ def _evaluate_detector(
         result = mean_average_precision(pictures, classes)
     except ValueError as error:
         raise BadFileError(f"cannot compute the mean average precision: {error}") from error
+    claimed = [claim(picture, classes) for picture in pictures]
+
+    def figure(rows: Integers) -> float:
+        drawn = [claimed[row] for row in rows]
+        # Some of the pictures may be without any object, and say nothing then.
+        return precision_of(drawn).mean if any(picture.truths.any() for picture in drawn) else 0.0
+
     per_class = tuple(
         ClassResult(spec.label_of(index), count, result.per_class[index])
         for index, count in enumerate(result.truths)
         if count
     )
-    return Evaluation("detection", run.done, {"map50": result.mean}, per_class, tuple(run.skipped))
+    return Evaluation("detection", run.done, {"map50": result.mean}, per_class, tuple(run.skipped), figure)
 
 
 def _evaluate_segmenter(predictor: Predictor, run: _Run) -> Evaluation:
@@ -206,7 +229,14 @@ def _evaluate_segmenter(predictor: Predictor, run: _Run) -> Evaluation:
         for index, share in enumerate(result.per_class)
         if share is not None
     )
-    return Evaluation("segmentation", run.done, {"miou": result.mean}, per_class, tuple(run.skipped))
+    return Evaluation(
+        "segmentation",
+        run.done,
+        {"miou": result.mean},
+        per_class,
+        tuple(run.skipped),
+        lambda rows: mean_iou(padded[rows].sum(axis=0)).mean,
+    )
 
 
 def _evaluate_regressor(predictor: Predictor, run: _Run) -> Evaluation:
@@ -225,11 +255,19 @@ def _evaluate_regressor(predictor: Predictor, run: _Run) -> Evaluation:
         errors.append(np.abs(found.numbers.astype(np.float64) - np.array(picture.values)))
 
     run.each(work)
-    means = np.stack(errors).mean(axis=0)
+    stacked = np.stack(errors)
+    means = stacked.mean(axis=0)
     per_value = tuple(
         ClassResult(spec.label_of(index), run.done, float(mean)) for index, mean in enumerate(means.tolist())
     )
-    return Evaluation("regression", run.done, {"mae": float(means.mean())}, per_value, tuple(run.skipped))
+    return Evaluation(
+        "regression",
+        run.done,
+        {"mae": float(means.mean())},
+        per_value,
+        tuple(run.skipped),
+        lambda rows: float(stacked[rows].mean()),
+    )
 
 
 def _candidates(answer: Answer) -> Candidates:

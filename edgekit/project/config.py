@@ -26,7 +26,10 @@ class ProjectTable:
 
 @dataclass(frozen=True)
 class ModelTable:
-    """``[model]``: the trained model and how to quantise it. Paths are relative to the file."""
+    """``[model]``: the trained model and how to quantise it. Paths are relative to the file.
+
+    ``input_size`` (height, width in px) is for a source that leaves it open.
+    """
 
     source: str
     recipe: str | None = None
@@ -34,6 +37,11 @@ class ModelTable:
     labels: str | None = None
     output: str | None = None
     runtimes: tuple[str, ...] = ("litert",)
+    input_size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.input_size is not None and min(self.input_size) < 1:
+            raise ValueError(f"input_size: expected a height and a width of 1 px or more, got {list(self.input_size)}")
 
 
 @dataclass(frozen=True)

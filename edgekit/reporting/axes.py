@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+UNKNOWN = "–"
+"""What stands where there is no number."""
+
 
 @dataclass(frozen=True)
 class Tick:

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from device_runtime.install.lock import in_use
 from tests.device_runtime.test_check import install
 from tests.support.tflite import brightness_model
+from tests.support.waiting import wait_for
 
 
 def runtime(*arguments, **options):
@@ -77,6 +80,53 @@ def test_bench_prints_one_document(tmp_path):
     assert document["stages"]["invoke"]["count"] == document["frames"]
 
 
+def test_bench_measures_all_that_is_asked_for(tmp_path):
+    options = ("--duration", 0.2, "--runs", 30, "--draw", "--camera-fps", 50, "--cold-starts", 1, "--delegate", "none")
+    done = runtime("bench", "--release", install(tmp_path), *options, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["frames"] >= 30
+    assert document["stages"]["draw"]["count"] == document["frames"]
+    assert document["at_rate"]["camera_fps"] == 50
+    assert len(document["cold_start"]["first_prediction_ms"]) == 1
+    assert document["engine"]["delegate"] == "none"
+
+
+def test_bench_says_what_to_know_of_its_figures(tmp_path):
+    done = runtime("bench", "--release", install(tmp_path), "--duration", 0.01, "--runs", 70)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^invoke +p50 +[\d.]+ ms", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("options", [("--duration", "600"), ("--duration", "600", "--cold-starts", "100")])
+def test_a_signal_ends_a_measurement_without_a_report_and_without_a_process_left(tmp_path, options, number):
+    brightness_model(tmp_path / "m.tflite")
+    command = [sys.executable, "-m", "device_runtime", "bench", "--model", tmp_path / "m.tflite", *options, "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        wait_for(lambda: len(list(Path(f"/proc/{running.pid}/task").iterdir())) > 3 or children_of(running.pid))
+        children = children_of(running.pid)
+        os.kill(running.pid, number)
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Traceback" not in err
+    assert json.loads(out)["error"]["code"] == "interrupted"
+    wait_for(lambda: not any(is_running(child) for child in children))
+
+
+def is_running(pid):
+    """Whether a process does anything any more: what has ended may still wait for the system to take note."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except OSError:
+        return False
+
+
+def children_of(pid):
+    tasks = Path(f"/proc/{pid}/task")
+    return [child for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -84,9 +134,14 @@ def test_bench_prints_one_document(tmp_path):
         (("run", "--model", "no.tflite"), 3, "no such file: no.json"),
         (("run", "--release", "nowhere"), 3, "no installed release"),
         (("fly",), 2, "invalid choice"),
+        (("bench", "--model", "m.tflite", "--runs", "1"), 2, "runs: expected 2 or more, got 1"),
+        (("bench", "--model", "m.tflite", "--duration", "-1"), 2, "duration: expected a number of seconds above 0"),
+        (("bench", "--model", "m.tflite", "--source", "synthetic:x"), 2, "no synthetic scene"),
+        (("bench", "--model", "m.tflite", "--delegate", "gpu"), 2, "delegate: expected auto, xnnpack or none"),
     ],
 )
 def test_mistakes_are_explained_without_a_traceback(tmp_path, arguments, code, message):
+    brightness_model(tmp_path / "m.tflite")
     done = runtime(*arguments, cwd=tmp_path)
     assert done.returncode == code
     assert message in done.stderr

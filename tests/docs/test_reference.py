@@ -9,21 +9,16 @@ from pathlib import Path
 import pytest
 
 from converters.datasets import KIND_OF_TASK
-from device_runtime.bench import SAMPLES_FOR_P90, SAMPLES_FOR_P99, WARMUP_FRAMES, WARMUP_S
-from device_runtime.contract.bench import (
-    BENCH_SCHEMA,
-    BenchReport,
-    EngineFacts,
-    LatencyStats,
-    MachineState,
-    ModelFacts,
-)
+from device_runtime.bench.recorder import STEADY_WITHIN, WARMUP_FRAMES, WARMUP_MOST_S, WARMUP_S
+from device_runtime.bench.statistics import NEEDED_SAMPLES, SAMPLES_FOR_INTERVAL, SAMPLES_FOR_P99
+from device_runtime.contract import bench
+from device_runtime.contract.bench import BENCH_SCHEMA, CONFIDENCE
 from device_runtime.contract.model import TASK_DECODERS
 from device_runtime.contract.prediction import Item
 from edgekit.doctor.host import host_checks
 
 _DOCS = Path(__file__).parent.parent.parent / "docs"
-_WORDS = {int: "integer", float: "number", str: "string", type(None): "null"}
+_WORDS = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
 
 
 def documented(page, section):
@@ -45,7 +40,7 @@ def word(kind):
     return _WORDS.get(kind) or kind.__name__
 
 
-@pytest.mark.parametrize("kind", [BenchReport, LatencyStats, ModelFacts, EngineFacts, MachineState])
+@pytest.mark.parametrize("kind", [kind for kind in vars(bench).values() if dataclasses.is_dataclass(kind)])
 def test_every_key_of_a_bench_report_is_documented_with_its_type(kind):
     hints = typing.get_type_hints(kind)
     fields = {field.name: word(hints[field.name]) for field in dataclasses.fields(kind)}
@@ -54,9 +49,15 @@ def test_every_key_of_a_bench_report_is_documented_with_its_type(kind):
 
 def test_the_rules_of_a_benchmark_are_documented_as_they_are():
     page = (_DOCS / "reference/bench-json.md").read_text()
+    words = " ".join(page.split())
+    half, frames = WARMUP_S / 2, WARMUP_FRAMES // 2
     assert f"`schema` is {BENCH_SCHEMA}." in page
-    assert f"`p90` takes {SAMPLES_FOR_P90} frames and `p99` takes {SAMPLES_FOR_P99}" in page
-    assert f"once {WARMUP_FRAMES} of them and {WARMUP_S:g} s after the first prediction" in page
+    needed = [f"`{name}` {'takes ' * (name == 'p90')}{count}" for name, count in NEEDED_SAMPLES.items()]
+    assert f"So {needed[0]} frames, {needed[1]} and {needed[2]}." in words
+    assert f"`p50_interval` takes {SAMPLES_FOR_INTERVAL} frames, `p99_interval` {SAMPLES_FOR_P99}" in words
+    assert f"hold it with {CONFIDENCE:.0%}" in words
+    assert f"each of at least {frames} frames and {half:g} s, differ by less than {STEADY_WITHIN:.0%}" in words
+    assert f"after {WARMUP_MOST_S:g} s and {WARMUP_FRAMES} frames" in words
 
 
 def test_every_check_of_the_doctor_is_documented_in_its_order(tmp_path):

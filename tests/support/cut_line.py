@@ -20,6 +20,7 @@ class CutLine:
         self.limit = None
         self.stall_after = None
         self.carried = 0
+        self._open = []
         self._target = target_port
         self._lock = threading.Lock()
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -36,6 +37,12 @@ class CutLine:
         for thread in self._threads:
             thread.join(20)
 
+    def cut(self):
+        """Hang up on both sides of every connection that is open now."""
+        for end in self._open:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
     def _accept(self):
         while True:
             try:
@@ -43,6 +50,7 @@ class CutLine:
             except OSError:
                 return
             board = socket.create_connection(("127.0.0.1", self._target))
+            self._open += [client, board]
             for words in ((self._carry_there, client, board), (self._carry_back, board, client)):
                 self._threads.append(threading.Thread(target=words[0], args=words[1:], daemon=True))
                 self._threads[-1].start()

@@ -125,6 +125,14 @@ class ServiceApplication:
             self._events(Notice(f"the service keeps the settings that it has: {error}", "warning"))
         self._keeper.restart()
 
+    def pause(self) -> None:
+        """Let the keeper stop it. Raises EdgeError."""
+        self._keeper.stop()
+
+    def go_on(self) -> None:
+        """Let the keeper start it anew, with all counters at 0: to stop it was no failure. Raises EdgeError."""
+        self._keeper.restart()
+
     def running(self) -> Optional[str]:
         """Return the id of the release that runs, as it says itself."""
         try:

@@ -27,7 +27,7 @@ from device_runtime.install.root import Root
 from device_runtime.install.service.account import find_account, give_folder
 from device_runtime.install.service.keeper import Account, Kept
 from device_runtime.install.service.logfile import last_lines, lines_from_now
-from device_runtime.install.service.processes import boot_id, end_marked, send
+from device_runtime.install.service.processes import boot_id, end_marked, hear_signals, send
 from device_runtime.install.service.runfolder import Record, RunFolder
 from device_runtime.install.service.supervisor import PATIENT, Commands, Supervisor, Timings
 
@@ -126,6 +126,7 @@ class ProcessKeeper:
                     stderr=log,
                     pass_fds=(descriptor,),
                     start_new_session=True,
+                    preexec_fn=hear_signals,
                     check=False,
                 )
         except OSError as error:

@@ -14,6 +14,8 @@ from device_runtime.install.root import Root
 
 MARK = "EDGEKIT_SUPERVISED"
 """The environment variable that all processes of an application inherit; its value is the root."""
+BENCH_MARK = "EDGEKIT_BENCHED"
+"""As ``MARK``, of the processes of a measurement."""
 
 _PROC = Path("/proc")
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -47,12 +49,13 @@ def send(pid: int, started: str, number: signal.Signals) -> bool:
         return send_one(number)
 
 
-def end_marked(root: Root, timeout_s: float = 5.0) -> int:
+def end_marked(root: Root, timeout_s: float = 5.0, name: str = MARK) -> int:
     """Kill every process of a root's application, also those that left its process group; return how many.
 
-    Those that do not die within ``timeout_s``, in a driver say, are left to the kernel.
+    ``name`` is the environment variable that marks them. Those that do not die within ``timeout_s``, in a driver say,
+    are left to the kernel.
     """
-    mark = f"{MARK}={root.path}".encode()
+    mark = f"{name}={root.path}".encode()
     ended: set[int] = set()
     until = time.monotonic() + timeout_s
     while found := [pid for pid in _pids() if _end_if_marked(pid, mark)]:
@@ -69,6 +72,11 @@ def die_with(parent: int) -> None:
     library.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hear_signals() -> None:
+    """Let signals reach this process which its parent held back for itself: a child inherits that, and hands it on."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _pids() -> list[int]:

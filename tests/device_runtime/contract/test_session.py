@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from device_runtime.contract.session import (
     Apply,
+    Bench,
     Blob,
     Command,
     Index,
@@ -18,10 +19,11 @@ from device_runtime.errors import BadFileError
 _SECONDS = st.floats(0, 1e6)
 _REQUESTS = st.one_of(
     st.builds(Installer, st.text(), st.integers()),
-    st.builds(Index, st.text(), st.integers()),
+    st.builds(Index, st.text(), st.integers(), st.booleans()),
     st.builds(Blob, st.text(), st.integers(), st.integers()),
     st.builds(Apply, st.booleans(), _SECONDS),
     st.builds(Command, st.text(), _SECONDS, st.integers(), st.booleans(), st.text()),
+    st.builds(Bench, st.lists(st.text()).map(tuple), st.booleans(), st.booleans(), _SECONDS, _SECONDS, _SECONDS),
 )
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -52,7 +54,7 @@ def test_whatever_else_a_line_says_is_refused_in_words(line):
         ("[" * 100_000, "expected a line of JSON"),
         ("{}", "expected one request"),
         ('{"apply": {}, "blob": {}}', "expected one request"),
-        ('{"reboot": {}}', "expected one of installer, index, blob, apply, command, got 'reboot'"),
+        ('{"reboot": {}}', "expected one of installer, index, blob, apply, command, bench, got 'reboot'"),
         ('{"blob": {"size": 1}}', 'key "digest" is missing'),
         ('{"blob": {"digest": "x", "size": "1"}}', "size: expected a whole number"),
         ('{"apply": null}', "expected"),

@@ -6,6 +6,7 @@ from device_runtime.contract.events import Notice, Progress, Step
 from device_runtime.contract.reported import ReportedError, report_of
 from device_runtime.contract.status import (
     BadRelease,
+    BenchResult,
     BoardStatus,
     InstallResult,
     InstallState,
@@ -42,6 +43,8 @@ _STATUS = BoardStatus(
         Notice("by the way"),
         InstallResult(Outcome.INSTALLED, _RELEASE, None, 12),
         _STATUS,
+        BenchResult('{"fps": 1.5}', "app 1.0", "app 0.9"),
+        BenchResult("{}", "app 1.0"),
         ReportedError("unfit", "no", "yes", 6),
     ],
 )

@@ -73,6 +73,30 @@ def test_unknown_engines_and_thread_counts_are_usage_errors(tmp_path):
         open_engine(tmp_path / "m.tflite", "auto", 0)
 
 
+def test_a_delegate_is_told_for_every_model_of_a_process_and_can_be_left_out(tmp_path, engine):
+    brightness_model(tmp_path / "m.tflite")
+    asked = ("auto", "xnnpack", "none", "auto")
+    opened = [open_engine(tmp_path / "m.tflite", engine, delegate=delegate) for delegate in asked]
+    assert [each.delegate for each in opened] == ["xnnpack", "xnnpack", "none", "xnnpack"]
+    for each in opened:
+        each.input_view()[...] = 0.5
+        each.invoke()
+        np.testing.assert_allclose(each.output(0), [[0.25, 0.5, 0.5, 0.5]], atol=1e-6)
+
+
+def test_a_delegate_that_runs_nothing_of_a_model_is_refused_when_it_is_asked_for(tmp_path, engine):
+    constant_model(tmp_path / "m.tflite", [("scores", np.array([[1, 2]], np.int32), 0.0, 0)])
+    assert open_engine(tmp_path / "m.tflite", engine).delegate == "none"
+    with pytest.raises(UnfitError, match="runs nothing of this model here"):
+        open_engine(tmp_path / "m.tflite", engine, delegate="xnnpack")
+
+
+def test_an_unknown_delegate_is_a_usage_error(tmp_path):
+    brightness_model(tmp_path / "m.tflite")
+    with pytest.raises(UsageError, match="delegate: expected auto, xnnpack or none, got 'gpu'"):
+        open_engine(tmp_path / "m.tflite", delegate="gpu")
+
+
 def test_without_any_engine_the_error_says_how_to_get_one(tmp_path):
     brightness_model(tmp_path / "m.tflite")
     # -S: without site-packages there is no engine; numpy's folder is put back by hand.

@@ -131,6 +131,26 @@ def test_an_interruption_is_a_normal_end_with_everything_delivered(number):
     assert camera.closed.wait(1)
 
 
+def test_an_interruption_while_it_starts_is_a_normal_end_too():
+    class Impatient(ScriptedCamera):
+        """Interrupts with its first frame, while the loop still starts its threads."""
+
+        def read(self):
+            if not self.given:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().read()
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for _ in range(20):
+            camera, sink = Impatient([(0.005, 1)] * 100_000, live=True), ListSink()
+            assert run_loop(camera, predict, [sink]).interrupted
+            assert sink.closed is False
+            assert camera.closed.wait(1)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_an_empty_source_is_no_error():
     assert run_loop(ScriptedCamera([]), predict, []).frames == 0
 

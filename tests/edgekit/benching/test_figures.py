@@ -1,19 +1,14 @@
 """Figures are true to their numbers, and stay on the page whatever the numbers are."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from device_runtime.bench import summarise
 from device_runtime.contract.bench import LatencyStats
-from edgekit.benching.figures import histogram, stage_bars, timeline
+from edgekit.benching.figures import bars, histogram, stage_bars
 
 latencies = st.lists(st.floats(0, 1e6, allow_nan=False), min_size=1, max_size=400)
-
-
-def points(text):
-    return np.array([[float(part) for part in point.split(",")] for point in text.split()])
 
 
 @given(latencies)
@@ -45,32 +40,13 @@ def test_an_outlier_is_counted_instead_of_flattening_the_rest():
     values = [10 + 0.01 * index for index in range(999)] + [5000.0]
     figure = histogram("total", values, summarise(values))
     assert (figure.beyond, figure.longest) == (1, "5000")
-    drawn = timeline({"total": values}, 1000)
-    assert (drawn.beyond, drawn.beyond_at) == (1, (100.0,))
 
 
 @given(latencies)
-def test_a_timeline_stays_in_its_plot(values):
-    figure = timeline({"total": values, "invoke": [value / 2 for value in values]}, len(values))
-    for series in figure.series:
-        for drawn in (points(series.line), points(series.band)):
-            assert (drawn >= 0).all()
-            assert (drawn <= 100).all()
-
-
-def test_a_peak_is_drawn_at_its_frame():
-    values = [10.0] * 900
-    values[400] = 14.0
-    band = points(timeline({"total": values}, 900).series[0].band)
-    peak = band[band[:, 1].argmin()]
-    assert peak[0] == pytest.approx(100 * 400 / 899, abs=0.3)
-
-
-def test_a_slow_down_that_lasts_is_seen_in_the_line():
-    values = [10.0] * 500 + [20.0] * 500
-    line = points(timeline({"total": values}, 1000).series[0].line)
-    assert line[:100, 1].max() == line[:100, 1].min() == pytest.approx(50)
-    assert line[-100:, 1].max() == pytest.approx(0)
+def test_the_table_of_a_histogram_counts_every_frame_too(values):
+    rows = histogram("invoke", values, summarise(values)).rows
+    assert 1 <= len(rows) <= 9
+    assert sum(int(frames.split()[0].replace(",", "")) for _, frames in rows) == len(values)
 
 
 def test_stage_bars_share_one_scale():
@@ -83,3 +59,11 @@ def test_stage_bars_share_one_scale():
 
 def test_stages_that_take_no_time_are_drawn_without_length():
     assert [bar.p50 for bar in stage_bars({"invoke": LatencyStats(5, 0, 0, 0, 0)})] == [0]
+
+
+def test_bars_are_lengths_of_the_longest_or_of_the_whole():
+    rows = [("a", "first", 2.0, "2 ms"), ("b", "first", 8.0, "8 ms")]
+    assert [bar.length for bar in bars(rows)] == [25, 100]
+    assert [bar.length for bar in bars(rows, 16)] == [12.5, 50]
+    assert bars([]) == ()
+    assert [bar.length for bar in bars([("a", "first", 0.0, "0 ms")])] == [0]

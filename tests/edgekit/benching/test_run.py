@@ -1,6 +1,7 @@
 """The harness in a process of its own: its report, its errors, and its end."""
 
 import dataclasses
+import math
 import os
 import subprocess
 import sys
@@ -26,6 +27,9 @@ def call(model, **changes):
     return BenchCall(**({"model": model, "spec": model.with_suffix(".json"), "duration_s": 0.2} | changes))
 
 
+REPORTS = f"print({dumps(bench_report(frames=2))!r})"
+
+
 def script(code):
     """A runtime that does something else; the bench arguments follow in ``sys.argv``."""
     return (sys.executable, "-c", code)
@@ -42,6 +46,44 @@ def test_a_run_brings_the_harness_own_report_back(model):
         "measure brightness.tflite on synthetic:pattern for 0.2 s"
     ]
     assert any(isinstance(event, Progress) for event in events)
+
+
+def test_all_that_can_be_measured_can_be_asked_for(model):
+    report = measure(call(model, runs=40, camera_fps=50.0, operators=True, cold_starts=1, draw=True, delegate="none"))
+    assert report.frames >= 40
+    assert report.at_rate.camera_fps == 50
+    assert len(report.cold_start.first_prediction_ms) == 1
+    assert report.stages["draw"].count == report.frames
+    assert report.engine.delegate == "none"
+
+
+def test_what_the_harness_refuses_is_refused_here(model):
+    with pytest.raises(UsageError, match="runs: expected 2 or more, got 1"):
+        measure(call(model, runs=1))
+
+
+def test_progress_is_by_the_clock_and_ends_at_what_was_expected(model):
+    events = []
+    asked = call(model, duration_s=0.2, cold_starts=1)
+    measure(asked, events.append, script("import time; time.sleep(1.2); " + REPORTS))
+    told = [event for event in events if isinstance(event, Progress)]
+    assert [event.done for event in told] == sorted(event.done for event in told)
+    assert {event.total for event in told} == {math.ceil(asked.expected_s)}
+    assert told[-1].done >= 1
+
+
+def test_more_to_measure_is_expected_to_take_longer(model):
+    plain = call(model)
+    more = [{"duration_s": 9.0}, {"camera_fps": 5.0}, {"cold_starts": 3}, {"operators": True}]
+    assert all(call(model, **changes).expected_s > plain.expected_s for changes in more)
+
+
+def test_options_are_words_for_the_runtime_and_name_no_file_of_this_machine(model):
+    words = call(model, runs=7, draw=True).options()
+    assert words[words.index("--runs") + 1] == "7"
+    assert "--draw" in words
+    assert "--operators" not in words
+    assert not any(str(model.parent) in word for word in words)
 
 
 def test_peak_memory_is_not_that_of_the_process_that_asks(model, tmp_path):
