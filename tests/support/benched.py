@@ -99,10 +99,14 @@ def begun(place: Path) -> int:
     return pid
 
 
-def everything(root: Path) -> dict:
-    """Return all that is below a folder, and itself: kind, mode and owner, and the content; folders too."""
+def everything(root: Path, but=()) -> dict:
+    """Return all that is below a folder, and itself: kind, mode and owner, and the content; folders too.
+
+    ``but`` are names in it that are left out, with what is below them: something that runs writes there.
+    """
     found = {}
-    for path in [root, *sorted(root.rglob("*"))] if root.exists() else []:
+    inner = [path for path in root.iterdir() if path.name not in but] if root.exists() else []
+    for path in [root, *inner, *(each for path in inner for each in path.rglob("*"))] if root.exists() else []:
         status = path.lstat()
         kind = stat.S_IFMT(status.st_mode)
         content = path.readlink() if kind == stat.S_IFLNK else path.read_bytes() if kind == stat.S_IFREG else None
