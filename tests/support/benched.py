@@ -105,8 +105,9 @@ def everything(root: Path, but=()) -> dict:
     ``but`` are names in it that are left out, with what is below them: something that runs writes there.
     """
     found = {}
-    inner = [path for path in root.iterdir() if path.name not in but] if root.exists() else []
-    for path in [root, *inner, *(each for path in inner for each in path.rglob("*"))] if root.exists() else []:
+    tops = [top for top in root.iterdir() if top.name not in but] if root.exists() else []
+    below = [each for top in tops if not top.is_symlink() for each in top.rglob("*")]
+    for path in [root, *tops, *below] if root.exists() else []:
         status = path.lstat()
         kind = stat.S_IFMT(status.st_mode)
         content = path.readlink() if kind == stat.S_IFLNK else path.read_bytes() if kind == stat.S_IFREG else None
