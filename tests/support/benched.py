@@ -99,10 +99,15 @@ def begun(place: Path) -> int:
     return pid
 
 
-def everything(root: Path) -> dict:
-    """Return all that is below a folder, and itself: kind, mode and owner, and the content; folders too."""
+def everything(root: Path, but=()) -> dict:
+    """Return all that is below a folder, and itself: kind, mode and owner, and the content; folders too.
+
+    ``but`` are names in it that are left out, with what is below them: something that runs writes there.
+    """
     found = {}
-    for path in [root, *sorted(root.rglob("*"))] if root.exists() else []:
+    tops = [top for top in root.iterdir() if top.name not in but] if root.exists() else []
+    below = [each for top in tops if not top.is_symlink() for each in top.rglob("*")]
+    for path in [root, *tops, *below] if root.exists() else []:
         status = path.lstat()
         kind = stat.S_IFMT(status.st_mode)
         content = path.readlink() if kind == stat.S_IFLNK else path.read_bytes() if kind == stat.S_IFREG else None

@@ -434,7 +434,7 @@ def runs(board):
 
 def installed(board):
     """Return what is on the board, but for what the running service and its supervisor write."""
-    return {name: value for name, value in everything(board.root).items() if not name.startswith(("run/", "data"))}
+    return everything(board.root, but=("run", "data"))
 
 
 def test_beside_the_service_the_report_says_so(service):
