@@ -15,6 +15,7 @@ from converters.interface import PrepOptions, TaskOptions
 from device_runtime.contract.decode import dumps
 from tests.support.bundles import release_of
 from tests.support.signing import allow, make_key
+from tests.support.waiting import wait_for
 
 _ROOT = "/var/lib/edgekit"
 
@@ -106,6 +107,25 @@ def test_another_model_is_sent_alone(command, board, second):
 
 def test_the_log_tells_what_the_service_said(command, board):
     assert command.ok("logs", board.target, "-n", "50").out.strip()
+
+
+@pytest.mark.parametrize("exclusive", [False, True], ids=["beside the service", "in its place"])
+def test_it_is_measured_there_and_serves_as_before(command, board, second, exclusive):
+    def pid():
+        return board.run("systemctl", "show", "edgekit", "-p", "MainPID").stdout
+
+    before = pid()
+    options = ("--exclusive",) if exclusive else ()
+    answer = command.ok("bench", "--target", board.target, "--duration", "5", "--runs", "5", "--json", *options)
+    report = answer.json
+    assert report["beside"] == (None if exclusive else "bright 2.0")
+    assert report["frames"] >= 5
+    assert report["before"]["emulated"] == "qemu-user"
+    assert any("wall times" in reason for reason in report["disturbed"])
+    wait_for(lambda: status_of(command, board)["health"]["word"] == "healthy", 120)
+    assert status_of(command, board)["status"]["service"]["pulse"]["release"] == release_of(second)
+    assert (pid() == before) is not exclusive
+    assert not (board.root / "var/lib/edgekit/.tmp-bench").exists()
 
 
 def test_a_rollback_returns_to_the_release_before(command, board):

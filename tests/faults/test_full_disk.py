@@ -7,11 +7,9 @@ import pytest
 
 from tests.support.fault_points import look
 from tests.support.installing import install
-from tests.support.small_disks import make_disk, mounted
+from tests.support.small_disks import BLOCK_BYTES, make_disk, mounted
 
 pytestmark = pytest.mark.usefixtures("small_disks")
-
-_BLOCK_BYTES = 4096
 
 
 def fill(disk, free_blocks):
@@ -20,7 +18,7 @@ def fill(disk, free_blocks):
         for piece_blocks in (256, 16, 1):
             with contextlib.suppress(OSError):  # full
                 while os.statvfs(disk).f_bavail > free_blocks + piece_blocks - 1:
-                    os.posix_fallocate(stream.fileno(), stream.seek(0, os.SEEK_END), piece_blocks * _BLOCK_BYTES)
+                    os.posix_fallocate(stream.fileno(), stream.seek(0, os.SEEK_END), piece_blocks * BLOCK_BYTES)
 
 
 def take_inodes(disk, free_inodes):
