@@ -14,6 +14,7 @@ import pytest
 
 from device_runtime.install.lock import in_use
 from tests.device_runtime.test_check import install
+from tests.support.running import children_of
 from tests.support.tflite import brightness_model
 from tests.support.waiting import wait_for
 
@@ -120,11 +121,6 @@ def is_running(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
     except OSError:
         return False
-
-
-def children_of(pid):
-    tasks = Path(f"/proc/{pid}/task")
-    return [child for task in tasks.iterdir() for child in (task / "children").read_text().split()]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 
 def start(*arguments, **options):
@@ -21,3 +22,9 @@ def page_of(process):
 def get(url):
     with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own page
         return answer.read().decode()
+
+
+def children_of(pid):
+    """Return the processes that a process has started and not waited for."""
+    tasks = Path(f"/proc/{pid}/task")
+    return [child for task in tasks.iterdir() for child in (task / "children").read_text().split()]
