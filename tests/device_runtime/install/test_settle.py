@@ -438,6 +438,6 @@ def test_the_power_cut_at_a_call_is_settled_by_the_next_boot(memory, name, step,
 
 
 def test_a_machine_with_any_faults_serves_again_and_takes_another_release(memory):
-    outcomes = play_at_random(memory, 40)
+    outcomes = play_at_random(memory, 200)
     assert outcomes["apply -9"]
     assert outcomes["rollback 0"]
