@@ -8,6 +8,8 @@ PEERS := .venv-peers
 # uv is four times as fast where it is there; pip is everywhere.
 PIP := $(if $(shell command -v uv),uv pip install --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check)
 INSTALLED := $(VENV)/.installed
+# One more than there are cores: tests also wait, for processes, servers and clocks.
+JOBS = $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 1))')
 
 .PHONY: help demo test test-soak test-backends test-board test-faults bench-loop bench-peers bench-arm64 check lint types imports format lock clean
 
@@ -37,7 +39,7 @@ demo: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo.sh $(DEMO)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 test-soak: $(INSTALLED)
 	EDGEKIT_SOAK_S=600 $(BIN)/python -m pytest tests/device_runtime/test_soak.py

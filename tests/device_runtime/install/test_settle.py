@@ -407,23 +407,23 @@ def test_on_a_board_with_nothing_the_machine_asks_for_nothing(tmp_path):
     assert not board.root.path.exists()
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("name", "fault", "may"),
+    ("name", "fault", "step", "may"),
     [
-        ("boot", "kill", {"2.0"}),
-        ("settle", "kill", {"2.0"}),
-        ("settle bad", "kill", {"1.0"}),
-        ("settle bad", "full", {"1.0"}),
-        ("crashed bad", "kill", {"1.0"}),
-        ("crashed bad", "refuse", {"1.0"}),
-        ("crashed both", "kill", {None, "1.0"}),
-        ("crashed alone", "kill", {"1.0"}),
-        ("apply bad", "kill", {"1.0"}),
+        ("boot", "kill", 1, {"2.0"}),
+        ("settle", "kill", 2, {"2.0"}),
+        ("settle bad", "kill", 3, {"1.0"}),
+        ("settle bad", "full", 3, {"1.0"}),
+        ("crashed bad", "kill", 3, {"1.0"}),
+        ("crashed bad", "refuse", 3, {"1.0"}),
+        ("crashed both", "kill", 5, {None, "1.0"}),
+        ("crashed alone", "kill", 3, {"1.0"}),
+        ("apply bad", "kill", 7, {"1.0"}),
     ],
 )
-def test_killed_at_any_call_the_machine_settles_it_by_itself(memory, name, fault, may):
-    ended = in_own_process("service_faults", {"name": name, "folder": str(memory), "fault": fault})
+def test_killed_at_a_call_the_machine_settles_it_by_itself(memory, name, fault, step, may):
+    plan = {"name": name, "folder": str(memory), "fault": fault, "step": step}
+    ended = in_own_process("service_faults", plan)
     assert len(ended) > 3
     assert {version for each in ended for version in each} <= may, ended
 
