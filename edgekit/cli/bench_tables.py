@@ -96,7 +96,7 @@ def _facts(report: BenchReport) -> Iterator[str]:
         several = f" (median of {len(starts)}, {milliseconds(min(starts))}–{milliseconds(max(starts))})"
         yield f"cold start {milliseconds(median(starts))} ms{several if len(starts) > 1 else ''}; {loading}"
     if report.harness_us is not None:
-        yield f"measuring itself costs {report.harness_us:.3g} µs per frame, which is in these figures"
+        yield f"measuring itself costs {report.harness_us:.3g} µs per frame, which is in fps and not in invoke"
 
 
 def _show_operators(report: BenchReport) -> None:
