@@ -55,7 +55,10 @@ def method_of(report: BenchReport) -> tuple[tuple[str, str], ...]:
         ("Cold start", _COLD if report.cold_start else ""),
         ("First inference", _FIRST),
         ("Peak memory", peak),
-        ("Measuring itself", f"It costs {harness(report)}, which is in fps and not in invoke." if report.harness_us else ""),
+        (
+            "Measuring itself",
+            f"It costs {harness(report)}, which is in fps and not in invoke." if report.harness_us else "",
+        ),
     )
     return tuple((name, text) for name, text in told if text)
 
