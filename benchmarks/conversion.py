@@ -26,7 +26,7 @@ from converters.jobs import CountPartitions
 from converters.partitions import Partitions
 from converters.process import open_worker
 from converters.statistics import proportion
-from device_runtime.bench import time_in_turns
+from device_runtime.bench.turns import time_in_turns
 from device_runtime.contract.events import silent
 from device_runtime.contract.model import ModelSpec
 from device_runtime.engine.litert import installed_engines, open_engine

@@ -13,7 +13,7 @@ from converters import convert
 from converters.datasets import read_dataset
 from converters.interface import ConvertRequest
 from converters.recipe import RECIPES
-from device_runtime.bench import time_in_turns
+from device_runtime.bench.turns import time_in_turns
 from device_runtime.contract.events import silent
 from device_runtime.engine.litert import installed_engines, open_engine
 from edgekit.evaluating.evaluate import evaluate

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from converters.jobs import TimeModels, Timings
-from device_runtime.bench import time_in_turns
+from device_runtime.bench.turns import time_in_turns
 from device_runtime.contract.events import Events
 from device_runtime.engine.litert import open_engine
 

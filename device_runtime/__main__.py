@@ -182,7 +182,7 @@ def _bench(options: argparse.Namespace) -> Any:
 
 def _first(options: argparse.Namespace) -> Any:
     """Predict once, what stdin says: a cold start, which the harness times from outside."""
-    from device_runtime.bench.cold import FirstRequest, predict_first  # noqa: PLC0415
+    from device_runtime.bench.first import FirstRequest, predict_first  # noqa: PLC0415
 
     found = predict_first(loads(FirstRequest, sys.stdin.read(), "stdin"))
     if not options.json:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from device_runtime.bench.cold import measure_cold_starts
 from device_runtime.bench.cost import measure_harness_us
+from device_runtime.bench.first import FirstRequest
 from device_runtime.bench.recorder import (
     STEADY_WITHIN,
     WARMUP_MOST_S,
@@ -114,7 +115,10 @@ def run_bench(request: BenchRequest) -> BenchReport:
     """
     before = read_machine()
     _check_source(request)
-    cold_start = ColdStart(measure_cold_starts(_service(request), request)) if request.cold_starts else None
+    cold_start = None
+    if request.cold_starts:
+        first = FirstRequest(str(request.model.absolute()), request.spec, _service(request))
+        cold_start = ColdStart(measure_cold_starts(first, request.cold_starts))
     watched_from = time.perf_counter()
     with Watch() as watch:
         measured = _measure(request)

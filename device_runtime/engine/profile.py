@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from device_runtime.child import own_environment
 from device_runtime.contract.bench import EngineFacts, OperatorProfile, OperatorTime
 from device_runtime.contract.decode import decode, encode
 from device_runtime.engine.interface import DELEGATE_NODE, Engine, Node
@@ -127,7 +128,7 @@ def profile_operators(
             capture_output=True,
             timeout=_LIMIT_S,
             check=False,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=own_environment(),
         )
     except UnfitError as error:
         return Profiled(reason=str(error))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from device_runtime.child import end_child, how_it_ended, last_lines
 from device_runtime.contract.bench import BenchReport
 from device_runtime.contract.decode import loads
 from device_runtime.contract.events import Events, Progress, Step, silent
@@ -17,17 +18,11 @@ from device_runtime.contract.prediction import STAGES
 from device_runtime.contract.reported import error_in
 from device_runtime.contract.service import check_source
 from device_runtime.errors import BadFileError, EdgeError, UsageError
-from device_runtime.signals import signal_name
 
 RUNTIME = (sys.executable, "-P", "-m", "device_runtime")
 """This Python's own runtime. ``-P``: a ``numpy.py`` in the user's folder is not the one that is meant."""
 
 _POLL_S = 0.25
-_GRACE_S = 5.0
-"""How long a harness that was asked to stop may take: it ends between two frames."""
-
-_LAST_LINES = 8
-
 _BETWEEN_S = 2.0
 _COLD_START_S = 1.0
 _PROFILE_S = 3.0
@@ -116,7 +111,7 @@ def measure(call: BenchCall, events: Events = silent, runtime: Sequence[str] = R
     try:
         answer, log = _collect(child, call, events)
     finally:
-        _end(child)
+        end_child(child)
     if child.returncode == 0:
         return _report(answer, log)
     raise _error(answer, log, child.returncode)
@@ -135,42 +130,19 @@ def _collect(child: subprocess.Popen[bytes], call: BenchCall, events: Events) ->
             return answer.decode("utf-8", "replace"), log.decode("utf-8", "replace")
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Leave no process behind, whatever happened."""
-    for stream in (child.stdout, child.stderr):
-        if stream:
-            stream.close()
-    if child.poll() is not None:
-        return
-    child.terminate()
-    try:
-        child.wait(_GRACE_S)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:  # also when the user presses Ctrl-C again
-        child.kill()
-        child.wait()
-
-
 def _report(answer: str, log: str) -> BenchReport:
     try:
         report = loads(BenchReport, answer, "bench report")
     except BadFileError as error:
-        raise BenchCrashError(f"the harness answered no report: {error}{_last(log)}") from error
+        raise BenchCrashError(f"the harness answered no report: {error}{last_lines(log)}") from error
     missing = [stage for stage in STAGES if stage not in report.stages]
     if missing:
-        raise BenchCrashError(f"the harness answered no report of stage {missing[0]}{_last(log)}")
+        raise BenchCrashError(f"the harness answered no report of stage {missing[0]}{last_lines(log)}")
     return report
 
 
 def _error(answer: str, log: str, code: int) -> EdgeError:
     """Return the error that the harness reported, or say how it died."""
-    how = f"by {signal_name(-code)}" if code < 0 else f"with exit code {code}"
     return error_in(answer) or BenchCrashError(
-        f"the measuring process ended {how} and without a report{_last(log)}", hint="edgekit doctor"
+        f"the measuring process ended {how_it_ended(code)} and without a report{last_lines(log)}", hint="edgekit doctor"
     )
-
-
-def _last(log: str) -> str:
-    lines = [line.rstrip() for line in log.splitlines() if line.strip()][-_LAST_LINES:]
-    return "".join(f"\n  {line}" for line in lines)

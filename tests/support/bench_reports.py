@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from device_runtime.bench import summarise
+from device_runtime.bench.statistics import summarise
 from device_runtime.contract.bench import (
     AtRate,
     BenchReport,

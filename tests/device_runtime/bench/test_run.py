@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from device_runtime.bench import BenchRequest, run_bench
+from device_runtime.bench.run import BenchRequest, run_bench
 from device_runtime.contract.bench import BenchReport
 from device_runtime.contract.decode import dumps, loads
 from device_runtime.contract.prediction import STAGES

@@ -1,6 +1,6 @@
 """Models that are timed against each other."""
 
-from device_runtime.bench import time_in_turns
+from device_runtime.bench.turns import time_in_turns
 from device_runtime.engine.litert import open_engine
 from tests.support.tflite import brightness_model
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_runtime.bench import summarise
+from device_runtime.bench.statistics import summarise
 from device_runtime.contract.bench import LatencyStats
 from edgekit.benching.figures import bars, histogram, stage_bars
 
