@@ -13,15 +13,12 @@ import numpy.typing as npt
 
 from device_runtime.annotate import Annotator
 from device_runtime.cameras.interface import Camera
-from device_runtime.contract.prediction import STAGES, Prediction
+from device_runtime.contract.prediction import DRAW, STAGES, Prediction
 from device_runtime.errors import CameraError
 from device_runtime.loop.progress import Progress
 from device_runtime.machine import rss_bytes
 from device_runtime.vision.raw import AnyFrame
 from device_runtime.vision.staging import Item, frame_of
-
-DRAW = "draw"
-"""The stage that is measured only when it is asked for: a picture of the frame with what was found in it."""
 
 WARMUP_FRAMES = 10
 WARMUP_S = 1.0

@@ -114,7 +114,8 @@ def run_bench(request: BenchRequest) -> BenchReport:
         EdgeError: a cold start's process died.
     """
     before = read_machine()
-    _check_source(request)
+    if request.cold_starts or request.camera_fps is not None:
+        _check_source(request)
     cold_start = None
     if request.cold_starts:
         first = FirstRequest(str(request.model.absolute()), request.spec, _service(request))
@@ -133,7 +134,7 @@ def run_bench(request: BenchRequest) -> BenchReport:
     disturbed = disturbances(before, after, watch.moments)
     return BenchReport(
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        model=_model_facts(request, measured.predictor),
+        model=model_facts(request.model, request.spec),
         engine=engine,
         source=public_name(request.source),
         duration_s=recorder.seconds,
@@ -225,7 +226,7 @@ def _run(camera: Camera, recorder: Recorder, predictor: Predictor, stall_s: floa
 
 
 def _check_source(request: BenchRequest) -> None:
-    """Open the source and close it again: nobody waits for cold starts to learn that there is none."""
+    """Open the source and close it again: nobody waits for cold starts, or for the main run, to learn what it lacks."""
     with contextlib.closing(Repeating(request.source, request.camera)) as camera:
         if request.camera_fps is not None and camera.live:
             raise UsageError(
@@ -234,11 +235,11 @@ def _check_source(request: BenchRequest) -> None:
             )
 
 
-def _model_facts(request: BenchRequest, predictor: Predictor) -> ModelFacts:
-    tensor = predictor.engine.inputs[0]
+def model_facts(model: Path, spec: ModelSpec) -> ModelFacts:
+    """Return what a report says of a ``.tflite`` file, which is the one that ``spec`` describes. Raises EdgeError."""
+    tensor = spec.inputs[0]
     shape = "x".join(str(side) for side in tensor.shape)
-    size = request.model.stat().st_size
-    return ModelFacts(request.spec.name, sha256_of(request.model), size, f"{shape} {tensor.dtype}")
+    return ModelFacts(spec.name, sha256_of(model), model.stat().st_size, f"{shape} {tensor.dtype}")
 
 
 def _engine_facts(predictor: Predictor) -> EngineFacts:

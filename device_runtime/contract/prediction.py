@@ -11,6 +11,9 @@ from device_runtime.contract.decode import IN_MEMORY, encode
 STAGES = ("capture", "prepare", "invoke", "decode", "total")
 """What is timed, per frame. ``total`` runs from the frame's capture to its decoded prediction."""
 
+DRAW = "draw"
+"""The stage that is measured only when it is asked for: a picture of the frame with what was found in it."""
+
 POSE_LABEL = "person"
 """What a pose is of: its model's labels name the points, not the objects."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import grp
+import itertools
 import os
 import pwd
 from collections.abc import Callable, Iterator
@@ -154,7 +155,7 @@ def _watch(site: Site, beside: Optional[ServiceStatus]) -> Callable[[], None]:
     """Return what looks, now and then, whether the service beside was given up: who decides waits for our lock."""
     if beside is None:
         return lambda: None
-    seconds = iter(range(1 << 62))
+    seconds = itertools.count()
 
     def look() -> None:
         if next(seconds) % _LOOK_EVERY:

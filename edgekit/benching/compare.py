@@ -172,6 +172,17 @@ def compare_runs(before: BenchReport, after: BenchReport) -> Comparison:
     )
 
 
+def widened(interval: Interval) -> Interval:
+    """Return an interval that knows of one process only with the difference between two of them in it."""
+    return Interval(interval.low / (1 + BETWEEN_RUNS), interval.high * (1 + BETWEEN_RUNS))
+
+
+def describe_place(report: BenchReport) -> str:
+    """Return where a run was: its machine, and the target that it was reached as."""
+    machine = describe_machine(report.before)
+    return f"{report.target} ({machine})" if report.target else machine
+
+
 def describe_machine(state: MachineState) -> str:
     """Return what names a machine to people: its board, or its processor."""
     return state.board or state.cpu
@@ -236,7 +247,7 @@ def _figure(before: BenchReport, after: BenchReport, stage: str, percentile: str
         return Figure(stage, percentile, one, two, ratio, "unknown", why=why)
     samples = [np.asarray(run.samples_ms[stage], np.float64) for run in (before, after)]
     within = ratio_interval(samples[0], samples[1], PERCENTILES[percentile])
-    interval = Interval(within.low / (1 + BETWEEN_RUNS), within.high * (1 + BETWEEN_RUNS))
+    interval = widened(within)
     word: Word = "slower" if interval.low > 1 else "faster" if interval.high < 1 else "same"
     return Figure(stage, percentile, one, two, ratio, word, interval)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgekit.benching.compare import JUDGED, Comparison, Fact, Figure, signed, title_of
-from edgekit.reporting.axes import Tick, memory, milliseconds, nice_step, percent
+from edgekit.reporting.axes import Tick, milliseconds, nice_step, percent
 from edgekit.reporting.page import Verdict, sentence
 
 WORDS = {"slower": "slower", "faster": "faster", "same": "no difference shown", "unknown": "cannot be told"}
@@ -142,15 +142,8 @@ def _change_row(figure: Figure, reach: float, at: Callable[[float], float]) -> C
 
 def _fact_row(fact: Fact) -> FactRow:
     ratio = fact.ratio
-    return FactRow(
-        fact.name, _written(fact, fact.before), _written(fact, fact.after), "" if ratio is None else signed(ratio)
-    )
-
-
-def _written(fact: Fact, value: float) -> str:
-    if fact.unit == "bytes":
-        return memory(round(value))
-    return f"{value:.1f} fps" if fact.unit == "fps" else f"{milliseconds(value)} {fact.unit}"
+    before, after = fact.words(fact.before), fact.words(fact.after)
+    return FactRow(fact.name, before, after, "" if ratio is None else signed(ratio))
 
 
 def changes_of(comparison: Comparison, stage: str) -> tuple[tuple[str, str], ...]:

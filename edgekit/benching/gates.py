@@ -16,13 +16,10 @@ import numpy as np
 from device_runtime.bench.statistics import NEEDED_SAMPLES
 from device_runtime.contract.bench import BenchReport, Interval, LatencyStats
 from device_runtime.contract.decode import suggestion
-from device_runtime.contract.prediction import STAGES
+from device_runtime.contract.prediction import DRAW, STAGES
 from device_runtime.errors import EdgeError, UsageError
 from edgekit.benching.compare import JUDGED, PERCENTILES, Comparison, change, disturbances, signed
 from edgekit.reporting.axes import memory, milliseconds
-
-DRAW = "draw"
-"""The stage that is only measured when it is asked for."""
 
 _LATENCIES = ("p50", "p90", "p95", "p99", "mean", "max")
 _OF_THE_RUN = {"fps": "fps", "memory": "bytes", "cold-start": "ms", "load": "ms"}

@@ -11,7 +11,7 @@ from device_runtime.bench.statistics import NEEDED_SAMPLES
 from device_runtime.contract.bench import CONFIDENCE, AtRate, BenchReport, LatencyStats
 from device_runtime.contract.prediction import STAGES
 from edgekit.benching.cards import NOT_TOLD, Throttle, cards_of, interval_in_words, machine_of, moment_of, throttle_of
-from edgekit.benching.compare import Comparison
+from edgekit.benching.compare import Comparison, describe_engine, describe_place
 from edgekit.benching.comparison_view import ComparisonView, changes_of, comparison_view
 from edgekit.benching.comparison_view import method_of as comparing
 from edgekit.benching.figures import Bar, Histogram, StageBar, bars, histogram, stage_bars
@@ -21,7 +21,7 @@ from edgekit.benching.operators import Operators, operators_of
 from edgekit.benching.timeline import DRAWN, Timeline, timeline
 from edgekit.benching.verdict import flag_of, judge
 from edgekit.reporting.axes import UNKNOWN, memory, milliseconds
-from edgekit.reporting.page import Card, Headline, Verdict, count_of, listed, render_page
+from edgekit.reporting.page import Card, Headline, Verdict, listed, render_page
 
 LIVE_SCHEMES = ("v4l2", "camera")
 """Sources whose frames come by themselves: of these the newest one counts, and waiting is short."""
@@ -109,12 +109,11 @@ def view_of(report: BenchReport, comparison: Comparison | None = None, gates: Se
     drawn = {stage: report.samples_ms[stage] for stage in DRAWN if report.samples_ms.get(stage)}
     stages = _in_order(report)
     rows = stage_rows(report)
-    where = report.before.board or report.before.cpu
     return View(
         title=report.model.name,
         subtitle=(
-            f"{report.target} ({where})" if report.target else where,
-            f"{report.engine.name} {report.engine.version}, {count_of(report.engine.threads, 'thread')}",
+            describe_place(report),
+            describe_engine(report),
             moment_of(report.created),
         ),
         verdict=judge(report),

@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from converters.datasets import Dataset, read_dataset
+from device_runtime.bench.run import model_facts
 from device_runtime.bench.statistics import SAMPLES_FOR_P95, summarise
-from device_runtime.contract.bench import BenchReport, Interval, LatencyStats, ModelFacts
+from device_runtime.contract.bench import BenchReport, Interval, LatencyStats
 from device_runtime.contract.events import Event, Events, Notice, Step, silent
 from device_runtime.contract.reported import report_of
 from device_runtime.engine.litert import installed_engines
 from device_runtime.errors import EdgeError, Interrupted, ModelError, UsageError
-from device_runtime.files import sha256_of
 from device_runtime.machine import usable_cores
 from edgekit.benching.axes import Axes, parse_axes
-from edgekit.benching.compare import BETWEEN_RUNS, disturbances
+from edgekit.benching.compare import disturbances, widened
 from edgekit.benching.pareto import with_front
 from edgekit.benching.recommend import recommend
 from edgekit.benching.run import BenchCall, measure
@@ -222,7 +222,7 @@ class _Sweep:
                 self.points.append(replace(point, error=report_of(error)))
                 continue
             self._variants[number] = variant
-            self.points.append(replace(point, model=_facts(variant)))
+            self.points.append(replace(point, model=model_facts(variant.model, variant.spec)))
         if self.plan.dataset is None:
             self.warnings.append(
                 "accuracy was not measured, for want of labelled pictures: points compare by latency and size alone"
@@ -372,13 +372,14 @@ def latency_of(runs: Sequence[BenchReport], factors: Sequence[float] = ()) -> Po
     pairs = list(zip(runs, factors or (1.0,) * len(runs), strict=True))
     used = [pair for pair in pairs if not disturbances(pair[0])] or pairs
     stats = [(run.stages[STAGE], factor) for run, factor in used]
+    own = stats[0][0].p50_interval
     p50, p50_interval = _mean_of([each.p50 / factor for each, factor in stats])
     tails = [each.p95 / factor for each, factor in stats if each.p95 is not None]
     p95, p95_interval = _mean_of(tails) if len(tails) == len(stats) else (None, None)
     return PointLatency(
         p50=p50,
         p95=p95,
-        p50_interval=p50_interval if len(stats) > 1 else _widened(stats[0][0].p50_interval),
+        p50_interval=p50_interval if len(stats) > 1 else own and widened(own),
         p95_interval=p95_interval,
         frames=sum(each.count for each, _ in stats),
         rounds=len(stats),
@@ -416,12 +417,6 @@ def _mean_of(values: Sequence[float]) -> tuple[float, Interval | None]:
     return math.exp(mean), Interval(math.exp(mean - half), math.exp(mean + half))
 
 
-def _widened(interval: Interval | None) -> Interval | None:
-    if interval is None:
-        return None
-    return Interval(interval.low / (1 + BETWEEN_RUNS), interval.high * (1 + BETWEEN_RUNS))
-
-
 def _compact(run: BenchReport) -> BenchReport:
     """Return a run with the stage ``work``, and without single samples and moments: they would be megabytes."""
     stages: dict[str, LatencyStats] = {**run.stages, STAGE: summarise(work_of(run))}
@@ -444,16 +439,6 @@ def _doubts(points: Sequence[SweepPoint], percentile: str) -> list[str]:
     if short:
         found.append(f"{len(short)} points have too few frames for {percentile}; measure longer")
     return found
-
-
-def _facts(variant: Variant) -> ModelFacts:
-    tensor = variant.spec.inputs[0]
-    return ModelFacts(
-        variant.spec.name,
-        sha256_of(variant.model),
-        variant.model.stat().st_size,
-        f"{'x'.join(str(side) for side in tensor.shape)} {tensor.dtype}",
-    )
 
 
 def _without_steps(events: Events) -> Events:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from edgekit.benching.recommend import shown
 from edgekit.benching.sweep_report import Accuracy, PointLatency, SweepPoint, SweepReport
-from edgekit.reporting.axes import memory, milliseconds
+from edgekit.reporting.axes import UNKNOWN, memory, milliseconds
 
-UNKNOWN = "–"
 METRICS = {"top1": "top-1", "map50": "mAP@0.5", "miou": "mean IoU", "mae": "mean error"}
 
 

@@ -53,13 +53,12 @@ def show_sweep(report: SweepReport) -> None:
 
 
 def _show_report(report: BenchReport) -> None:
-    from edgekit.benching.compare import describe_engine, describe_machine  # noqa: PLC0415 - as in the verb
+    from edgekit.benching.compare import describe_engine, describe_place  # noqa: PLC0415 - as in the verb
     from edgekit.benching.report import missing_percentiles, stage_rows, waiting  # noqa: PLC0415
     from edgekit.benching.verdict import flag_of, judge  # noqa: PLC0415
 
     flag = flag_of(report)
-    where = f"{report.target} ({describe_machine(report.before)})" if report.target else describe_machine(report.before)
-    answer(f"{report.model.name} on {where}, {describe_engine(report)}")
+    answer(f"{report.model.name} on {describe_place(report)}, {describe_engine(report)}")
     columns = (f"ms, {flag}" if flag else "ms", "p50", "95% of p50", "p90", "p95", "p99", "mean", "min", "max")
     rows = [
         (row.stage, row.p50, row.p50_interval or "–", row.p90, row.p95, row.p99, row.mean, row.min, row.max)

@@ -73,3 +73,24 @@ class Tab:
 
     def close(self):
         self._context.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser for a file of tests; the conftest beside it imports this fixture."""
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def tab(browser):
+    """Makes tabs, which are closed at the end of the test."""
+    opened = []
+
+    def make(**options):
+        opened.append(Tab(browser, **options))
+        return opened[-1]
+
+    yield make
+    for each in opened:
+        each.close()

@@ -4,30 +4,11 @@ import pytest
 
 from device_runtime.contract.prediction import Item, RuleEvent
 from device_runtime.contract.service import PageSpec
-from tests.support.browser import DESKTOP, PHONE, Tab, chromium
+from tests.support.browser import DESKTOP, PHONE
 from tests.support.live_pages import TOKEN, Application, make_prediction, running
 
 _PICTURES = "Number(document.getElementById('video').dataset.pictures || 0)"
 _ESSENTIALS = ("#health", "#video", "#fps", "#age", "#invoke", "#dropped", "#chart", "#legend")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def tab(browser):
-    opened = []
-
-    def make(**options):
-        opened.append(Tab(browser, **options))
-        return opened[-1]
-
-    yield make
-    for each in opened:
-        each.close()
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])

@@ -1,5 +1,6 @@
 """Fixtures of the benchmark's tests."""
 
+from tests.support.browser import browser, tab
 from tests.support.conversions import trained
 
-__all__ = ["trained"]
+__all__ = ["browser", "tab", "trained"]

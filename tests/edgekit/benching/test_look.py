@@ -11,7 +11,7 @@ from edgekit.benching.report import render
 from edgekit.benching.sweep_page import render_sweep
 from edgekit.benching.sweep_report import Setting
 from tests.support.bench_reports import bench_report, full_report, machine
-from tests.support.browser import DESKTOP, PHONE, Tab, chromium
+from tests.support.browser import DESKTOP, PHONE
 from tests.support.sweep_reports import sweep_of, sweep_point, sweep_report
 
 _LONG = "StatefulPartitionedCall" * 12
@@ -91,12 +91,6 @@ def _pages():
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     found = {}
@@ -105,19 +99,6 @@ def pages(tmp_path_factory):
         path.write_text(text, encoding="utf-8")
         found[name] = path.as_uri()
     return found
-
-
-@pytest.fixture
-def tab(browser):
-    opened = []
-
-    def make(**options):
-        opened.append(Tab(browser, **options))
-        return opened[-1]
-
-    yield make
-    for each in opened:
-        each.close()
 
 
 NAMES = ("full", "widest", "plain", "compared", "threads", "sweep", "sweep without accuracy")
