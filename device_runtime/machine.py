@@ -131,8 +131,13 @@ def throttling(before: MachineState, after: MachineState, during: Sequence[Momen
     seen = before.throttled & _NOW_MASK
     for each in bits:
         if each is not None:
-            seen |= (each & _NOW_MASK) | ((each & ~before.throttled) >> _SINCE_BOOT_SHIFT)
+            seen |= (each & _NOW_MASK) | appeared_since(before.throttled, each)
     return _named(seen)
+
+
+def appeared_since(before: int, bits: int) -> int:
+    """Return, as bits 0–3, what came up at some time between two readings: the bits since boot are sticky."""
+    return (bits & ~before) >> _SINCE_BOOT_SHIFT
 
 
 def decode_throttled(bits: int) -> tuple[list[str], list[str]]:

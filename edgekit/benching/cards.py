@@ -7,15 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from device_runtime.contract.bench import BenchReport, Interval, Moment
-from device_runtime.machine import decode_throttled
+from device_runtime.machine import appeared_since, decode_throttled
 from edgekit.reporting.axes import UNKNOWN, memory, milliseconds
 from edgekit.reporting.page import Card, count_of
 
 NOT_TOLD = "not told by this machine"
 
 _CONDITIONS = 4
-_SINCE_BOOT_SHIFT = 16
-"""Bits 0–3 are of the present, 16–19 the same since boot (Raspberry Pi documentation, ``vcgencmd get_throttled``)."""
 
 
 @dataclass(frozen=True)
@@ -101,15 +99,15 @@ def throttle_of(report: BenchReport) -> Throttle | None:
     last = after if after is not None else seen[-1] if seen else first
     meanwhile = 0
     for bits in seen:
-        meanwhile |= bits | (bits & ~first) >> _SINCE_BOOT_SHIFT
-    appeared = (last & ~first) >> _SINCE_BOOT_SHIFT
+        meanwhile |= bits | appeared_since(first, bits)
+    appeared = appeared_since(first, last)
     readings = [("before", before), ("during", meanwhile | appeared if seen or appeared else None), ("after", after)]
     known = [(name, bits) for name, bits in readings if bits is not None]
     rows = []
     for bit in range(_CONDITIONS):
         (name,), _ = decode_throttled(1 << bit)
         held = [bool(bits & 1 << bit) for _, bits in known]
-        boot = bool(last & 1 << bit + _SINCE_BOOT_SHIFT)
+        boot = name in decode_throttled(last)[1]
         rows.append(ThrottleRow(name, tuple("yes" if here else "no" for here in (*held, boot)), any(held)))
     raw = ", ".join(f"0x{bits:x} {name}" for name, bits in (("before", before), ("after", after)) if bits is not None)
     return Throttle((*(name for name, _ in known), "since boot"), tuple(rows), raw)

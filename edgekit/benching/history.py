@@ -198,5 +198,10 @@ def _read(path: Path) -> SavedRun | None:
         return None
 
 
+def file_word(text: str, otherwise: str) -> str:
+    """Return a text as a part of a file's name; ``otherwise`` where nothing of it can be in one."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.") or otherwise
+
+
 def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")[:80] or "run"
+    return file_word(text, "run")[:80]

@@ -56,6 +56,16 @@ def settings_of(report: SweepReport) -> dict[tuple[str, str], Value]:
     return {place: value for axis, (place, value) in values.items() if axis in varied and value}
 
 
+def project_to_write(project: Project | None) -> Project:
+    """Return the project whose file a recommendation goes to. Raises UsageError where there is none."""
+    if project is None:
+        raise UsageError(
+            "--write: the model is not a project's, so that there is no edgekit.toml to write to",
+            hint="leave MODEL out, in the folder of a project",
+        )
+    return project
+
+
 def write_recommendation(project: Project | None, report: SweepReport) -> tuple[Change, ...]:
     """Write the recommended point's settings to the project file, and return what changed; comments and order stay.
 
@@ -66,11 +76,7 @@ def write_recommendation(project: Project | None, report: SweepReport) -> tuple[
         BadFileError: the file is written in a way in which its values cannot be changed; nothing was.
         EdgeError: it cannot be written.
     """
-    if project is None:
-        raise UsageError(
-            "--write: the model is not a project's, so that there is no edgekit.toml to write to",
-            hint="leave MODEL out, in the folder of a project",
-        )
+    project = project_to_write(project)
     if not report.complete:
         raise UsageError("--write: the sweep was stopped before it was complete", hint="let it run to its end")
     return change_project(project.path, settings_of(report))
@@ -91,6 +97,16 @@ def within(accuracy: Accuracy, best: Accuracy, max_drop: float) -> bool:
 def shown(accuracy: Accuracy) -> str:
     """Return an accuracy for people: ``97.5%``, or an error in its own unit."""
     return f"{accuracy.value:.1%}" if accuracy.higher_is_better else f"{accuracy.value:.4g}"
+
+
+def ends_of(accuracy: Accuracy) -> str:
+    """Return where an accuracy lies, in the unit of ``shown`` without its sign: ``95.0–98.8``; empty when not known."""
+    ends = accuracy.interval
+    if ends is None:
+        return ""
+    if accuracy.higher_is_better:
+        return f"{100 * ends.low:.1f}–{100 * ends.high:.1f}"
+    return f"{ends.low:.4g}–{ends.high:.4g}"
 
 
 def _latency(point: SweepPoint, report: SweepReport) -> Cost:

@@ -8,6 +8,7 @@ from pathlib import Path
 from device_runtime.contract.bench import CONFIDENCE, BenchReport
 from edgekit.benching.cards import NOT_TOLD, interval_in_words, machine_of, moment_of
 from edgekit.benching.figures import Bar
+from edgekit.benching.recommend import ends_of
 from edgekit.benching.sweep_figures import Plot, accuracy_in_words, latency_bars, plots_of
 from edgekit.benching.sweep_report import SweepPoint, SweepReport
 from edgekit.reporting.axes import UNKNOWN, memory, milliseconds
@@ -245,9 +246,5 @@ def _run(report: SweepReport) -> BenchReport | None:
 
 
 def _interval_of_accuracy(point: SweepPoint) -> str:
-    found = point.accuracy
-    if found is None or found.interval is None:
-        return ""
-    if found.higher_is_better:
-        return f"{100 * found.interval.low:.1f}–{100 * found.interval.high:.1f}%"
-    return f"{found.interval.low:.4g}–{found.interval.high:.4g}"
+    ends = ends_of(point.accuracy) if point.accuracy else ""
+    return f"{ends}%" if ends and point.accuracy and point.accuracy.higher_is_better else ends

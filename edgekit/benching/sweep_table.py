@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgekit.benching.recommend import shown
+from edgekit.benching.recommend import ends_of, shown
 from edgekit.benching.sweep_report import Accuracy, PointLatency, SweepPoint, SweepReport
 from edgekit.reporting.axes import UNKNOWN, memory, milliseconds
 
@@ -37,9 +37,8 @@ def shown_accuracy(accuracy: Accuracy | None) -> str:
     """Return an accuracy with its interval: ``97.5% (95.0–98.8)``."""
     if accuracy is None:
         return UNKNOWN
-    if accuracy.interval is None:
-        return shown(accuracy)
-    return f"{shown(accuracy)} ({100 * accuracy.interval.low:.1f}–{100 * accuracy.interval.high:.1f})"
+    ends = ends_of(accuracy)
+    return f"{shown(accuracy)} ({ends})" if ends else shown(accuracy)
 
 
 def shown_latency(latency: PointLatency | None, percentile: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -239,7 +238,7 @@ class _Verb:
 
     def _sweep(self, project: Project | None) -> int:
         """Measure in all settings, and return the exit code: 0, or that of what stopped it."""
-        from edgekit.benching.recommend import needs_conversion, write_recommendation  # noqa: PLC0415 - as above
+        from edgekit.benching.recommend import needs_conversion, project_to_write, write_recommendation  # noqa: PLC0415 - as above
         from edgekit.benching.sweep import SweepOptions, plan_sweep, run_sweep  # noqa: PLC0415
         from edgekit.benching.sweep_page import render_sweep  # noqa: PLC0415
 
@@ -250,11 +249,8 @@ class _Verb:
         meter = _Meter(places[0], self.boards) if places else _Meter()
         asked = self.sweeping
         with self._located() as located, progress() as events:
-            if asked.write and located.project is None:
-                raise UsageError(
-                    "--write: the model is not a project's, so that there is no edgekit.toml to write to",
-                    hint="leave MODEL out, in the folder of a project",
-                )
+            if asked.write:
+                project_to_write(located.project)  # first of all, as with files
             call = dataclasses.replace(self.measuring.call(located), operators=False, cold_starts=0)
             if places and not self.measuring.source:
                 call = dataclasses.replace(call, source=DEFAULT_SOURCE)
@@ -473,7 +469,9 @@ def _page_of(path: Path, board: str) -> Path:
 
 
 def _file_name(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.") or "board"
+    from edgekit.benching.history import file_word  # noqa: PLC0415 - as above
+
+    return file_word(text, "board")
 
 
 def _board(each: BoardOutcome[Outcome]) -> dict[str, object]:

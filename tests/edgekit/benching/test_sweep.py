@@ -26,8 +26,8 @@ from edgekit.benching.sweep import (
     run_sweep,
     work_of,
 )
-from edgekit.benching.sweep_report import Axis, Setting, SweepReport
-from edgekit.benching.sweep_table import sweep_table
+from edgekit.benching.sweep_report import Accuracy, Axis, Setting, SweepReport
+from edgekit.benching.sweep_table import shown_accuracy, sweep_table
 from edgekit.boards.errors import UnreachableError
 from edgekit.project.locate import located_model
 from tests.support.bench_reports import machine
@@ -464,3 +464,9 @@ def test_a_converted_model_has_no_other_recipe_or_size(model):
 def test_a_data_set_that_is_not_there_is_said_before_anything_is_measured(model):
     with pytest.raises(BadFileError, match="no such data set"):
         located(model, ["threads=1"], SweepOptions(data=Path("nowhere")))
+
+
+def test_where_an_error_lies_is_in_its_own_unit_and_a_share_in_per_cent():
+    assert shown_accuracy(Accuracy("mae", 0.42, 50, Interval(0.4, 0.45))) == "0.42 (0.4–0.45)"
+    assert shown_accuracy(Accuracy("top1", 0.975, 500, Interval(0.95, 0.988))) == "97.5% (95.0–98.8)"
+    assert shown_accuracy(Accuracy("top1", 0.975, 500)) == "97.5%"
