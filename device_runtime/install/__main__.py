@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Optional
 
-from device_runtime.contract.events import Event, LogLine
+from device_runtime.contract.events import Event, Events, LogLine
 from device_runtime.contract.reported import ReportedError, report_of
 from device_runtime.contract.status import Answer, Scope, encode_line
-from device_runtime.errors import BadFileError, EdgeError, Interrupted
-from device_runtime.files import refused
+from device_runtime.errors import EdgeError, Interrupted
 from device_runtime.install.application import CHECK_TIMEOUT_S
 from device_runtime.install.apply import apply_bundle
 from device_runtime.install.commands import logs, recover_root, roll_back, status, trust, verify
+from device_runtime.install.first_boot import Card, Story, first_boot, signers_in
 from device_runtime.install.fsops import FileSystem
 from device_runtime.install.host import Host
 from device_runtime.install.launch import run_launch
@@ -30,13 +30,14 @@ from device_runtime.install.remove import remove
 from device_runtime.install.root import Root
 from device_runtime.install.service.choose import application_for
 from device_runtime.install.service.process import supervise, supervise_options
+from device_runtime.install.service.systemd import surroundings
 from device_runtime.install.session import converse
 from device_runtime.install.settle import crashed, settle
 from device_runtime.install.site import Site, boot_of
-from device_runtime.install.trust import MAX_SIGNERS_BYTES
 from device_runtime.signals import interrupt_on
 
 _BUG_EXIT_CODE = 70
+_FIRST_BOOT = "first-boot"
 _SCOPES = ("local", "system", "user")
 
 
@@ -56,8 +57,11 @@ def main(arguments: Sequence[str], fs: Optional[FileSystem] = None) -> int:
     # A host that goes away must not stop an installation between two steps.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.umask(0o022)
+    fs = fs or FileSystem()
+    if options.command == _FIRST_BOOT:
+        return _first_boot(options, fs)
     try:
-        answer = _COMMANDS[options.command].run(_site(options, fs or FileSystem()), options)
+        answer = _COMMANDS[options.command].run(_site(options, fs, _tell), options)
         if answer is not None:
             _say(encode_line(answer))
     except EdgeError as error:
@@ -71,12 +75,20 @@ def main(arguments: Sequence[str], fs: Optional[FileSystem] = None) -> int:
     return 0
 
 
-def _site(options: argparse.Namespace, fs: FileSystem) -> Site:
+def _site(options: argparse.Namespace, fs: FileSystem, events: Events) -> Site:
     root = Root(options.root.absolute())
     scope: Scope = options.scope or read_scope(root)
     # Those two are what is kept: they ask no keeper.
     kept: Scope = "local" if options.command in ("launch", "supervise") else scope
-    return Site(root, application_for(kept, root, fs, options.check_timeout, _tell), fs, _tell, scope, boot_of(scope))
+    return Site(root, application_for(kept, root, fs, options.check_timeout, events), fs, events, scope, boot_of(scope))
+
+
+def _first_boot(options: argparse.Namespace, fs: FileSystem) -> int:
+    """Do what it does, and return its exit code: it is for people, who read plain lines on the board's console."""
+    root = Root(options.root.absolute())
+    units = surroundings("system").units if (options.scope or read_scope(root)) == "system" else None
+    card = Card(options.card.absolute(), root, units)
+    return first_boot(card, fs, lambda events: _site(options, fs, events), Story(_say, root), wait_s=options.wait)
 
 
 def _apply(site: Site, options: argparse.Namespace) -> Answer:
@@ -92,15 +104,7 @@ def _session(site: Site, options: argparse.Namespace) -> Optional[Answer]:
 
 
 def _trust(site: Site, options: argparse.Namespace) -> Answer:
-    path: Path = options.file
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_SIGNERS_BYTES + 1)
-        return trust(site, content.decode("utf-8"), replace=options.replace, wait_s=options.wait)
-    except UnicodeDecodeError as error:
-        raise BadFileError(f"{path}: expected a text, got byte 0x{error.object[error.start]:02x}") from error
-    except OSError as error:
-        raise refused(error, path, "read") from error
+    return trust(site, signers_in(options.file), replace=options.replace, wait_s=options.wait)
 
 
 def _launch(site: Site, options: argparse.Namespace) -> NoReturn:
@@ -120,6 +124,12 @@ def _apply_options(parser: argparse.ArgumentParser) -> None:
 def _trust_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="signers, as ssh-keygen(1) describes allowed_signers")
     parser.add_argument("--replace", action="store_true", help="replace the signers that are trusted now")
+
+
+def _first_boot_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from", type=Path, dest="card", required=True, metavar="DIR", help="the card's folder, with the bundle"
+    )
 
 
 def _recover_options(parser: argparse.ArgumentParser) -> None:
@@ -198,6 +208,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in _COMMANDS.items():
         command.options(commands.add_parser(name, parents=[shared], help=command.help))
+    _first_boot_options(
+        commands.add_parser(_FIRST_BOOT, parents=[shared], help="install what came with a card, and tell how that went")
+    )
     return parser
 
 

@@ -22,6 +22,11 @@ SETTLE = "edgekit-settle.service"
 CRASHED = "edgekit-crashed.service"
 ENABLED = (SERVICE, RECOVER, SETTLE)
 """Those that start with the machine; the fourth is started by a crash loop."""
+FIRST_BOOT = "edgekit-first-boot.service"
+"""That of a card that came with a bundle: it is no part of an installation, and outlives a removal."""
+BOOT_TARGET = "multi-user.target"
+SYSTEM_ROOT = "/var/lib/edgekit"
+"""Where releases of a whole machine are (edgekit/boards/bootstrap.py)."""
 RUNTIME_FOLDER = "edgekit"
 """Below /run, or below a user's own run-time folder."""
 PULSE_NAME = "pulse.json"
@@ -35,6 +40,14 @@ _CRASHES = 5
 _RECOVERY_S = 900
 _TASKS = 512
 """Threads of 64 workers, of 100 viewers and of OpenCV, with room to spare; a fork bomb ends here."""
+
+_PYTHON = "/usr/bin/python3"
+_PATIENCE_S = 600
+"""So long a first boot waits for whoever deploys to the board at the same time: settle.PATIENCE_S."""
+_GROWS = ("systemd-growfs-root.service", "rpi-resize.service", "resize2fs_once.service")
+"""What lets the root file system fill the card: Raspberry Pi OS on Trixie (the first two), and before it."""
+_CLOUD_INIT = ("cloud-init-main.service", "cloud-init-network.service", "cloud-init.service")
+"""cloud-init's stage that grows the root, makes users and names the machine: since version 24.3, and before it."""
 
 _SCHEME = re.compile(r"([a-z0-9]+):(.*)", re.DOTALL)
 _V4L2, _CSI = frozenset({"v4l2"}), frozenset({"camera", "picamera2"})
@@ -71,6 +84,48 @@ def units(service: ServiceSpec, setting: Setting) -> dict[str, str]:
         SETTLE: _text(_settle_unit(setting)),
         CRASHED: _text(_crashed_unit(setting)),
     }
+
+
+def first_boot_unit(mount: str) -> str:
+    """Return the text of the unit that installs, at each boot until it is done, what came with a card.
+
+    Args:
+        mount: where the board has the card's first partition: ``/boot/firmware``, or ``/boot`` before Bookworm.
+
+    Raises:
+        UsageError: the path cannot be said in a unit.
+    """
+    _check(mount, UsageError)
+    folder = f"{mount}/edgekit"
+    words = [_PYTHON, "-I", f"{folder}/installer.pyz", "first-boot", "--from", folder]
+    words += ["--root", SYSTEM_ROOT, "--scope", "system", "--wait", f"{_PATIENCE_S}"]
+    unit = [
+        "Description=install the edgekit application that came with this card",
+        # By default the target that wants it would wait until it has ended, and whoever waits for that target, too:
+        # systemd.target(5), Default Dependencies. These are the others of a service (systemd.service(5)).
+        "DefaultDependencies=no",
+        "Requires=sysinit.target",
+        "After=sysinit.target basic.target",
+        "Conflicts=shutdown.target",
+        "Before=shutdown.target",
+        f"RequiresMountsFor={_quoted(mount)} {SYSTEM_ROOT}",
+        f"After=local-fs.target {' '.join((*_GROWS, *_CLOUD_INIT))}",
+        # The service that it starts and watches waits for this one: its time to start shall not go by with that.
+        "After=network.target",
+        # A trial that a power cut interrupted goes on in the usual way, and only then it is looked at what there is.
+        f"After={RECOVER} {SETTLE}",
+    ]
+    run = [
+        "Type=oneshot",
+        f"ExecStart={_line(words)}",
+        "TimeoutStartSec=infinity",
+        # People read it there who have no other way to the board.
+        "StandardOutput=journal+console",
+        "StandardError=journal",
+        "SyslogIdentifier=edgekit-first-boot",
+        "UMask=0022",
+    ]
+    return _text([("Unit", unit), ("Service", run), ("Install", [f"WantedBy={BOOT_TARGET}"])])
 
 
 def uses_camera(service: ServiceSpec) -> bool:
@@ -277,14 +332,17 @@ def _oneshot(setting: Setting, timeout: str, *words: str) -> _Section:
 
 
 def _install(setting: Setting) -> _Section:
-    return "Install", [f"WantedBy={'multi-user' if setting.scope == 'system' else 'default'}.target"]
+    return "Install", [f"WantedBy={BOOT_TARGET if setting.scope == 'system' else 'default.target'}"]
 
 
 def _command(setting: Setting, *words: str) -> str:
     root = str(setting.root)
-    line = [setting.python, "-I", f"{root}/installer.pyz", *words, "--root", root, "--scope", setting.scope]
+    return _line([setting.python, "-I", f"{root}/installer.pyz", *words, "--root", root, "--scope", setting.scope])
+
+
+def _line(words: Iterable[str]) -> str:
     # In command lines alone a dollar begins a variable: systemd.service(5), COMMAND LINES.
-    return " ".join(_quoted(word).replace("$", "$$") for word in line)
+    return " ".join(_quoted(word).replace("$", "$$") for word in words)
 
 
 def _text(sections: Iterable[_Section]) -> str:
