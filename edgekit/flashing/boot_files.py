@@ -25,7 +25,7 @@ _FREE = re.compile(rb"^ *([\d ]+) bytes free *$", re.MULTILINE)
 _SIZE = re.compile(rb"^ *1 file +([\d ]+) bytes *$", re.MULTILINE)
 _CLUSTER = re.compile(rb"^cluster size: (\d+) sectors", re.MULTILINE)
 _SECTOR = re.compile(rb"^sector size: (\d+) bytes", re.MULTILINE)
-_NO_ROOM = re.compile(r"disk full|no directory slots|not enough|no space", re.IGNORECASE)
+_NO_ROOM = re.compile(r"disk full|no directory slots|no free cluster|no space", re.IGNORECASE)
 _NO_ROOM_HINT = "make the bundle smaller, for one kind of board: edgekit bundle --board ID"
 
 
@@ -79,6 +79,7 @@ class BootFiles:
             BadFileError: there is no FAT, it is damaged, or a file to be copied is missing.
             UnfitError: there is no room, with the bytes needed and free; there is a folder of a file's name; or there
                 are no mtools.
+            NotWrittenError: mtools wrote less than they were given.
         """
         there = {name: self._size(name) for name in files}
         folders = self._missing_folders(files)
@@ -91,6 +92,8 @@ class BootFiles:
             elif self._is_folder(name):
                 raise UnfitError(f"cannot write {name} in {self._mtools}: there is a folder of that name")
             self._write(f"write {name} in", room, "mcopy", "-o", "-", on_fat(name), given=content)
+            if self._size(name) != (size := _size_of(content)):
+                raise self._not_written(f"expected {size} bytes in {name}, got {self._size(name)}")
 
     def check(self, files: Mapping[str, bytes | Path]) -> None:
         """Read files anew, from the medium rather than from memory, and compare them to the byte.
@@ -164,7 +167,8 @@ class BootFiles:
 
     def _write(self, what: str, room: str, tool: str, *arguments: str, given: bytes | Path = b"") -> None:
         done = self._mtools.run(tool, *arguments, given=given)
-        if done.code and _NO_ROOM.search(done.complained):  # folders take some, and the FAT's own count may be wrong
+        # Folders take some, and a FAT's own count may be wrong: mcopy leaves half a file then, and ends with 0.
+        if _NO_ROOM.search(done.complained):
             raise self._no_room(room)
         if done.code:
             raise self._mtools.failed(what, done)

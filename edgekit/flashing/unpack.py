@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import lzma
 import shlex
@@ -11,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from device_runtime.errors import BadFileError, UnfitError
 from device_runtime.files import refused
@@ -26,6 +27,7 @@ _ZSTD_SKIPPABLE = range(0x184D2A50, 0x184D2A60)
 _ZSTD_FRAME = 0xFD2FB528
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # APPNOTE.TXT 6.3.10, 4.3.7
 _ENCRYPTED = 1
+_ZIP_METHODS = {9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd", 95: "xz"}  # section 4.4.5
 _HINT_REPACK = "unpack it with another program, and give --image what comes out"
 
 
@@ -141,7 +143,7 @@ def find_zip_entry(stream: IO[bytes], path: Path) -> ZipEntry:
     if entry.flag_bits & _ENCRYPTED:
         raise BadFileError(f"{entry.filename} in {path} is encrypted", hint=_HINT_REPACK)
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        way = zipfile.compressor_names.get(entry.compress_type, str(entry.compress_type))
+        way = _ZIP_METHODS.get(entry.compress_type, str(entry.compress_type))
         raise BadFileError(
             f"{entry.filename} in {path} is packed with method {way}, expected deflate or store", hint=_HINT_REPACK
         )
@@ -165,31 +167,35 @@ def zst_size(first: bytes, path: Path) -> int | None:
     return None if size < 0 or skippable else size
 
 
-class _Member(Protocol):
+class _Member(abc.ABC):
     """One of the parts that a packed file consists of, each of which is a packed file of its own."""
 
     name: str
-    errors: tuple[type[Exception], ...]
-    padding: int
+    errors: tuple[type[Exception], ...] = ()
+    padding = 0
     """Zeros may follow, in multiples of so many; 0: they may not."""
-    ended: bool
-    rest: bytes
-    """What was fed after the end."""
 
+    def __init__(self) -> None:
+        self.ended = False
+        self.rest = b""
+        """What was fed after the end."""
+
+    @abc.abstractmethod
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield what comes out."""
 
+    @abc.abstractmethod
     def begins(self, data: bytes) -> bool:
         """Tell whether there is another part, from its first bytes."""
 
 
-class _Xz:
+class _Xz(_Member):
     name = "xz"
     errors = (lzma.LZMAError,)
     padding = 4
 
     def __init__(self) -> None:
-        self.ended, self.rest = False, b""
+        super().__init__()
         self._decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY_BYTES)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -202,13 +208,13 @@ class _Xz:
         return data.startswith(b"\xfd7zXZ\x00")
 
 
-class _Gz:
+class _Gz(_Member):
     name = "gzip"
     errors = (zlib.error,)
     padding = 1
 
     def __init__(self) -> None:
-        self.ended, self.rest = False, b""
+        super().__init__()
         self._decoder = zlib.decompressobj(zlib.MAX_WBITS | 16)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -219,13 +225,13 @@ class _Gz:
         return data.startswith(b"\x1f\x8b")
 
 
-class _Zst:
+class _Zst(_Member):
     name = "zstd"
     padding = 0
 
     def __init__(self, zstandard: Any) -> None:
         self.errors = (zstandard.ZstdError,)
-        self.ended, self.rest = False, b""
+        super().__init__()
         self._decoder = zstandard.ZstdDecompressor().decompressobj()
 
     def feed(self, data: bytes) -> Iterator[bytes]:

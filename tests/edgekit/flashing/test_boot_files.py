@@ -1,5 +1,6 @@
 import os
 import random
+import re
 import subprocess
 import time
 from contextlib import contextmanager, suppress
@@ -11,6 +12,7 @@ from device_runtime.errors import BadFileError, UnfitError
 from edgekit.flashing.boot_files import BootFiles
 from edgekit.flashing.errors import NotWrittenError
 from tests.support.disk_images import MIB, bookworm_boot, check_fat, make_disk_image, make_fat
+from tests.support.fat_reader import read_fat
 
 NOISE = random.Random(3).randbytes(700_000)  # noqa: S311 - a content
 FILES = {
@@ -71,16 +73,20 @@ def test_files_are_read_whatever_the_case(boot):
     assert boot.read("none.txt") is boot.read("overlays") is boot.read("config.txt/x") is boot.read("none/x") is None
 
 
-def test_what_was_put_is_there_for_us_for_fsck_and_for_the_kernel(image, boot, tmp_path):
+def test_what_was_put_is_there_for_us_for_fsck_and_for_a_reader_of_its_own(image, boot):
     boot.put(FILES)
     boot.check(FILES)
     assert {name: boot.read(name) for name in FILES} == FILES
     assert boot.read("config.txt") == bookworm_boot()["config.txt"]
     assert check_fat(image) == ""
+    assert read_fat(image.path.read_bytes()[image.boot_offset :]) == bookworm_boot() | FILES
+
+
+def test_what_was_put_is_there_for_the_kernel(image, boot, tmp_path):
+    boot.put(FILES)
     with mounted(image, tmp_path / "mounted") as folder:
-        expected = bookworm_boot() | FILES
         found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        assert found == expected
+        assert found == bookworm_boot() | FILES
 
 
 def test_only_the_partition_is_changed(image, boot):
@@ -149,7 +155,7 @@ def test_what_does_not_fit_is_refused_with_the_bytes_before_anything_is_written(
     before = image.path.read_bytes()
     with pytest.raises(UnfitError, match=r"no room in .*: (\d+) bytes needed, (\d+) free") as caught:
         boot.put({"ssh": b"", "edgekit/big": bytes(image.boot_size)})
-    needed, free = (int(word) for word in str(caught.value).replace(",", "").split() if word.isdigit())[-2:]
+    needed, free = map(int, re.search(r"(\d+) bytes needed, (\d+) free", str(caught.value)).groups())
     assert needed > image.boot_size - 1 >= free > image.boot_size // 2
     assert caught.value.hint == "make the bundle smaller, for one kind of board: edgekit bundle --board ID"
     assert image.path.read_bytes() == before

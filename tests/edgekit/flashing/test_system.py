@@ -30,9 +30,9 @@ def test_a_system_tells_what_it_is(tmp_path, said, told):
 
 
 def test_a_path_with_signs_that_debugfs_reads_as_options_is_none_to_it(tmp_path):
-    folder = tmp_path / "a?offset=0 @@1"
-    folder.mkdir()
-    assert facts(folder, system_root()) == BOOKWORM
+    image = make_disk_image(tmp_path / "card.img", {"a": b""}, system_root(), fat=16)
+    odd = image.path.rename(tmp_path / "a?offset=0 @@1")
+    assert system_facts(odd, image.root_offset) == BOOKWORM
 
 
 def test_links_are_followed_over_folders_that_are_links(tmp_path):
