@@ -2,8 +2,8 @@
 
 Marks are written all over the device and, when all of them were written, read back. The known kinds are those of f3
 (Fight Flash Fraud): what is written beyond the real end is lost, or lands at the beginning again, because addresses
-lose their highest bits. So a mark as far beyond a power of two as the first mark is from the beginning meets that one. What
-begins again after another number of bytes may pass here; it is found when all that was written is read back.
+lose their highest bits. So a mark as far beyond a power of two as the first mark is from the beginning meets that one.
+What begins again after another number of bytes may pass here; it is found when all that was written is read back.
 """
 
 from __future__ import annotations

@@ -31,9 +31,8 @@ _BUSES = (*_HOT_BUSES, "mmc", "nvme", "virtio", "scsi")
 _MMC_AREA = re.compile(r"mmcblk\d+(boot\d+|gp\d+|rpmb)")
 _NO_DISK = re.compile(r"(sr|fd)\d+")
 
-_SYSTEM_MOUNTS = frozenset(
-    f"/{name}" for name in ("", *"boot cdrom efi etc home nix opt root srv sysroot tmp usr var".split())
-)
+_SYSTEM_NAMES = ("", "boot", "cdrom", "efi", "etc", "home", "nix", "opt", "root", "srv", "sysroot", "tmp", "usr", "var")
+_SYSTEM_MOUNTS = frozenset(f"/{name}" for name in _SYSTEM_NAMES)
 _SYSTEM_FOLDERS = ("/boot/", "/etc/", "/lib/live/", "/nix/", "/run/archiso/", "/run/initramfs/", "/run/live/", "/usr/")
 
 # linux/fs.h; size_t is part of the first one's number

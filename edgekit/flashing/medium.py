@@ -116,34 +116,28 @@ def open_medium(drive: Drive) -> Iterator[Medium]:
         UsageError: it is something else altogether by now.
         EdgeError: this user may not write it.
     """
-    found = find_drive(drive.path)
-    if found.identity != drive.identity:
-        raise _changed(drive, found.identity)
+    serial = find_drive(drive.path).serial
     try:
         descriptor = os.open(drive.path, os.O_RDWR | os.O_EXCL | os.O_DIRECT | os.O_CLOEXEC)
     except OSError as error:
         raise _not_opened(error, drive.path) from error
     try:
         try:
-            identity = identity_of(descriptor, drive.serial)
+            identity = identity_of(descriptor, serial)
             read_only = bool(_integer(descriptor, _BLKROGET))
             medium = Medium(descriptor, drive.path)
         except OSError as error:
             raise _not_opened(error, drive.path) from error
         if identity != drive.identity:
-            raise _changed(drive, identity)
+            raise CardError(
+                f"{drive.path} is another card by now: expected {drive.identity}, got {identity}; nothing was written",
+                hint="look at the cards again: edgekit flash --list",
+            )
         if read_only:
             raise UnfitError(f"{drive.path}: read-only", hint="slide the card's lock, and put it in again")
         yield medium
     finally:
         os.close(descriptor)
-
-
-def _changed(drive: Drive, identity: str) -> CardError:
-    return CardError(
-        f"{drive.path} is another card by now: expected {drive.identity}, got {identity}; nothing was written",
-        hint="look at the cards again: edgekit flash --list",
-    )
 
 
 def _not_opened(error: OSError, path: Path) -> EdgeError:
