@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 # One more than there are cores: tests also wait, for processes, servers and clocks.
 JOBS = $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 1))')
 
-.PHONY: help demo test test-soak test-backends test-board test-faults bench-loop bench-peers bench-arm64 check lint types imports format lock clean
+.PHONY: help demo test test-soak test-backends test-board test-flash test-faults bench-loop bench-peers bench-arm64 check lint types imports format lock clean
 
 help:
 	@echo "make demo      run the main job end to end on this machine (under 3 minutes after the first set-up)"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-soak      run an application under overload for ten minutes: nothing may grow"
 	@echo "make test-backends  convert ONNX and PyTorch models, in environments that are made for it (2.5 GB, network)"
 	@echo "make test-board     deploy to a virtual arm64 board (root, network once; see docs/explain/virtual-board.md)"
+	@echo "make test-flash     boot flashed cards in a virtual arm64 machine (root, network once; see docs/explain/virtual-machine.md)"
 	@echo "make test-faults    every cut, thousands of random faults (half an hour; power cuts and full disks need root)"
 	@echo "make bench-loop     the camera loop beside naive loops and what of its peers is installed (about 10 minutes)"
 	@echo "make bench-peers    install its peers in .venv-peers (1.5 GB, network)"
@@ -49,6 +50,10 @@ test-backends: $(INSTALLED)
 
 test-board: $(INSTALLED)
 	$(BIN)/python -m pytest -m board
+
+# One process for each kind of image: most of a boot uses one core.
+test-flash: $(INSTALLED)
+	$(BIN)/python -m pytest -m machine --numprocesses 2 --dist loadgroup
 
 test-faults: $(INSTALLED)
 	$(BIN)/python -m pytest -m faults
