@@ -38,9 +38,8 @@ _CUTTABLE = ("cat", "chmod", "cmp", "cp", "dd", "grep", "ln", "mkdir", "mv", "re
 
 
 def shells():
-    """Return the POSIX shells of this machine that boards have, as words to start them with."""
-    found = [[shell] for shell in ("dash", "bash") if shutil.which(shell)]
-    return found + ([["busybox", "sh"]] if shutil.which("busybox") else [])
+    """Return the POSIX shells of this machine. Not busybox's: it runs its own programs before those of a folder."""
+    return [shell for shell in ("dash", "bash") if shutil.which(shell)]
 
 
 class FirstBoot:
@@ -140,6 +139,8 @@ class FirstBoot:
         # The commands of a pipeline count at the same time: by lines that are appended, and none is missed.
         return (
             'echo >>"$EDGEKIT_COUNT"\n'
-            f'[ "$EDGEKIT_CUT_AT" = 0 ] || [ "$({shutil.which("wc")} -l <"$EDGEKIT_COUNT")" -lt "$EDGEKIT_CUT_AT" ] || '
-            "kill -KILL 0\n"
+            'if [ "$EDGEKIT_CUT_AT" != 0 ]; then\n'
+            '    count=0; while read -r line; do count=$((count + 1)); done <"$EDGEKIT_COUNT"\n'
+            '    [ $count -lt "$EDGEKIT_CUT_AT" ] || kill -KILL 0\n'
+            "fi\n"
         )

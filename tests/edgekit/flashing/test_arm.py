@@ -13,7 +13,7 @@ SEMAPHORES = "var/lib/cloud/instance/sem"
 MODULES = ("set_hostname", "users_groups", "set_passwords", "timezone", "locale", "ssh")
 
 
-@pytest.fixture(params=shells(), ids=" ".join)
+@pytest.fixture(params=shells())
 def shell(request):
     return request.param
 
@@ -29,7 +29,7 @@ def armed_by(board):
 
 
 def arm(board, shell, *words, **options):
-    return board.run([*shell, board.boot / "edgekit/arm.sh", *words], **options)
+    return board.run([shell, board.boot / "edgekit/arm.sh", *words], **options)
 
 
 def is_armed(board):
@@ -159,15 +159,15 @@ def test_what_systemd_refuses_is_said(board, shell):
 
 def test_cut_anywhere_it_arms_the_next_time(tmp_path):
     whole = armed_by(FirstBoot(tmp_path / "whole"))
-    arm(whole, ["sh"], "start")
+    arm(whole, "sh", "start")
     assert whole.points() > 8
     for point in range(1, whole.points() + 1):
         board = armed_by(FirstBoot(tmp_path / str(point)))
-        done = arm(board, ["sh"], "start", cut_at=point)
+        done = arm(board, "sh", "start", cut_at=point)
         assert done.returncode < 0
         unit = board.root / UNITS / NAME
         assert not unit.exists() or unit.read_bytes() == UNIT
         assert not (board.root / UNITS / "multi-user.target.wants" / NAME).is_symlink() or unit.exists()
-        assert arm(board, ["sh"], "start").returncode == 0
+        assert arm(board, "sh", "start").returncode == 0
         assert is_armed(board)
         assert f"systemctl start --no-block {NAME}" in board.calls()
