@@ -29,7 +29,7 @@ from device_runtime.install.lock import BRIEF_S, BusyError, locked
 from device_runtime.install.recover import settled
 from device_runtime.install.release import result_of
 from device_runtime.install.room import DiskFullError, free_bytes
-from device_runtime.install.root import Root
+from device_runtime.install.root import TEMPORARY, Root
 from device_runtime.install.service.units import BOOT_TARGET, FIRST_BOOT
 from device_runtime.install.site import Site, uninterrupted
 from device_runtime.install.trial import RolledBackError
@@ -361,7 +361,17 @@ def _write_durably(fs: FileSystem, path: Path, text: str) -> None:
     """Write a file so that it, and the folder that it is in, outlive a power cut. Raises OSError."""
     make_folders(fs, path.parent)
     sync_folder(fs, path.parent.parent)
-    replace_file(fs, path, text.encode())
+    _replace(fs, path, text)
+
+
+def _replace(fs: FileSystem, path: Path, text: str) -> None:
+    """Replace a file, and where the disk refuses that leave nothing beside it. Raises OSError."""
+    try:
+        replace_file(fs, path, text.encode())
+    except OSError:
+        with contextlib.suppress(OSError):
+            remove_if_there(fs, path.with_name(f"{TEMPORARY}{path.name}"))
+        raise
 
 
 def _disable(card: Card, fs: FileSystem, story: Story) -> None:
@@ -380,7 +390,11 @@ def _report(card: Card, fs: FileSystem, story: Story, attempt: int, ending: _End
     """Write the report. A card that takes none, being full or read-only, keeps nobody: it is told, and that is all."""
     text = "\r\n".join(_lines(card, story, attempt, ending)) + "\r\n"  # also for the oldest of editors
     try:
-        replace_file(fs, card.report, text.encode())
+        try:
+            _replace(fs, card.report, text)
+        except OSError:
+            # What stands there is of the past then: worth another try.
+            _replace(fs, card.report, text)
     except OSError as error:
         story.say(f"warning: no report on the card: {refused(error, card.report, 'write')}")
 

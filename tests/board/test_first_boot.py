@@ -51,7 +51,7 @@ def assert_serves(board, release):
     headline = report.read_text().splitlines()[0]
     assert headline.startswith(f"edgekit: bright 1.0 is READY (release {release[:12]}), "), report.read_text()
     assert not (board.root / "etc/systemd/system/multi-user.target.wants" / FIRST_BOOT).is_symlink()
-    assert board.run("systemctl", "--failed", "--plain", "--no-legend", "edgekit*").stdout == ""
+    assert board.run("systemctl", "list-units", "--failed", "--plain", "--no-legend", "edgekit*").stdout == ""
 
 
 def test_a_card_becomes_a_service_and_nobody_waits_for_it(armed, first):
