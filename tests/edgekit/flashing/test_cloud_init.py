@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgekit.flashing.cloud_init import DONE, GROUPS, HEADER, cloud_init_files
@@ -139,6 +139,7 @@ def test_the_radio_is_switched_on_where_raspberry_pi_os_left_it_off(board):
 _NAMES = st.text(min_size=1, max_size=32).filter(lambda name: not uncarried(name) and len(name.encode()) <= 32)
 
 
+@example("\ufeffa\ufeff", "\ufeff🙂")
 @given(_NAMES, st.text(max_size=20).filter(lambda text: not uncarried(text)))
 def test_any_name_and_comment_come_back_as_they_were(ssid, comment):
     key = public_key(comment=comment)

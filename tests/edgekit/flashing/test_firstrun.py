@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edgekit.flashing.dialects import first_boot_files
@@ -104,6 +104,15 @@ def test_everything_that_was_asked_for_is_set(tmp_path, shell):
         assert call in calls
     assert "usermod -a -G spi vision" not in calls
     assert not [path for path in board.root.rglob("*") if path.name.endswith("edgekit-new")]
+
+
+def test_nothing_secret_is_readable_for_a_moment(tmp_path, shell):
+    board = flashed(tmp_path)
+    board.program("chmod", 'stat -c "%a %n" "$2" >>"$EDGEKIT_CALLS"; exec chmod "$@"')
+    assert boot(board, shell).returncode == 0
+    seen = [call for call in board.calls() if call.endswith(".edgekit-new") and not call.startswith(("chmod", "chown"))]
+    assert len(seen) > 5
+    assert [call for call in seen if not call.startswith("600 ")] == []
 
 
 def test_nothing_is_set_that_was_not_asked_for(tmp_path, shell):
@@ -304,7 +313,9 @@ def test_no_half_of_a_write_leaves_a_line_that_starts_nothing(tmp_path, length):
     snapshots = tmp_path / "snapshots"
     snapshots.mkdir()
     first = (board.boot / "cmdline.txt").read_bytes()
+    place = (board.boot / "cmdline.txt").stat().st_ino
     assert boot(board, snapshots=snapshots).returncode == 0
+    assert (board.boot / "cmdline.txt").stat().st_ino == place
     states = [first, *((snapshots / str(number)).read_bytes() for number in range(len(list(snapshots.iterdir()))))]
     assert states[-1].split() == line.split()
     assert {len(state) for state in states} == {len(first)}
@@ -321,6 +332,8 @@ _COMMENTS = st.text(st.sampled_from("'\"`$(){}\\;&|<>*?[]~# !\n😀ä") | st.cha
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@example("'; reboot; '", "it's $(reboot) `reboot` \\ \"")
+@example(" a;b\\c# ", "%s !! *")
 @given(_NAMES, _COMMENTS)
 def test_no_value_is_taken_for_anything_else(tmp_path_factory, shell, ssid, comment):
     board = flashed(
