@@ -15,6 +15,7 @@ from device_runtime.contract.events import LogLine, Notice, Progress, Step
 from device_runtime.contract.manifest import Compat
 from device_runtime.errors import UsageError
 from device_runtime.install.first_boot import Story
+from device_runtime.install.fsops import FileSystem
 from device_runtime.install.recover import MOST_BOOTS
 from device_runtime.install.root import Root
 from device_runtime.install.service.units import FIRST_BOOT, first_boot_unit
@@ -239,6 +240,30 @@ def test_a_card_that_takes_no_report_keeps_nothing_from_being_installed(new, ids
     assert new.board.runs == ids["1.0"]
     assert not new.card.report.exists()
     assert [line for line in new.said if f"no report on the card: cannot write {new.card.report}: " in line]
+
+
+class RenamesRefused(FileSystem):
+    """Refuses so many renames of a report, after the first, as a worn card does."""
+
+    def __init__(self, count):
+        self.count = count
+        self.seen = 0
+
+    def rename(self, source, target):
+        self.seen += target.name == "edgekit-report.txt"
+        if target.name == "edgekit-report.txt" and 1 < self.seen <= 1 + self.count:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(target))
+        super().rename(source, target)
+
+
+def test_a_report_that_is_refused_once_is_written_all_the_same(new, ids):
+    assert new.boot_first(RenamesRefused(1)) == 0
+    new.assert_ready(ids["1.0"])
+
+
+def test_a_report_that_is_refused_leaves_nothing_beside_it(new):
+    assert new.boot_first(RenamesRefused(2)) == 0
+    assert sorted(path.name for path in (new.folder / "fat").iterdir()) == ["edgekit", "edgekit-report.txt"]
 
 
 @pytest.mark.parametrize("error", [errno.EROFS, errno.ENOSPC, errno.EIO])
