@@ -167,6 +167,24 @@ def test_what_follows_an_image_is_refused(packed, form, tail):
     )
 
 
+def test_a_second_part_is_known_though_a_read_ends_in_its_first_bytes(packed):
+    first = gzip.compress(NOISE)  # with a name in its header so long that the second part begins at the end of a read
+    name = b"n" * ((1 << 20) - 1 - len(first) - 1) + b"\0"
+    named = first[:3] + b"\x08" + first[4:10] + name + first[10:]
+    assert len(named) == (1 << 20) - 1
+    assert unpacked(packed(named + gzip.compress(IMAGE)))[0] == NOISE + IMAGE
+
+
+def test_no_more_comes_out_of_a_zip_than_its_directory_says(packed):
+    content = bytearray(zipped(others=[]))
+    at = content.index(b"PK\x01\x02")
+    struct.pack_into("<I", content, at + 24, 1 << 20)
+    with open_image(packed(content)) as image:
+        with pytest.raises(BadFileError, match=r"expected 1048576 bytes in os.img, got more"):
+            image.read(len(IMAGE))
+        assert image.position < image.file_size
+
+
 def test_padding_of_xz_comes_in_fours(packed):
     refused(packed(lzma.compress(IMAGE) + bytes(5)), "expected padding in multiples of 4 bytes, got 5 bytes")
 
