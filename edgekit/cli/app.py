@@ -34,6 +34,7 @@ COMMANDS = {
     "bundle": "Pack a model and all it needs into one file.",
     "verify": "Check every byte of a bundle, or of what is installed on a board.",
     "deploy": "Install a bundle on boards, or leave them as they were.",
+    "flash": "Write an SD card that boots into the application.",
     "status": "Tell what runs on a board, and how it is doing.",
     "logs": "Print what a board's application wrote.",
     "releases": "List the releases on a board.",

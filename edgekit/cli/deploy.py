@@ -68,14 +68,14 @@ def command(
     from edgekit.boards.target import find_places  # noqa: PLC0415 - only this verb's own work needs the rest
     from edgekit.bundling.describe import describe_bundle  # noqa: PLC0415
     from edgekit.deploying.plan import Wishes  # noqa: PLC0415
-    from edgekit.project.config import find_project  # noqa: PLC0415
+    from edgekit.project.config import find_project, made_bundle  # noqa: PLC0415
 
     project = find_project(Path.cwd())
     bundle, targets = _bundle_and_targets(words, project)
     if everything and (targets or named_targets):
         raise click.UsageError("--all names every target already; leave out the others")
     places = find_places([*targets, *named_targets], project, everything=everything)
-    facts = describe_bundle(bundle or _project_bundle(project))
+    facts = describe_bundle(bundle or made_bundle(project, Path.cwd()))
     job = _Job(facts, Wishes(retry, repair), scope, dry_run=dry_run, ask=len(places) == 1 and sys.stdin.isatty())
     if len(places) == 1:
         with progress() as events:
@@ -162,16 +162,6 @@ def _bundle_and_targets(words: tuple[str, ...], project: Project | None) -> tupl
     if words[0].endswith(".edgekit") or first.is_file():
         return first, words[1:]
     return None, words
-
-
-def _project_bundle(project: Project | None) -> Path:
-    from device_runtime.errors import BadFileError  # noqa: PLC0415 - only for projects
-    from edgekit.project.config import load_project  # noqa: PLC0415
-
-    bundle = (project or load_project(Path.cwd())).bundle
-    if not bundle.exists():
-        raise BadFileError(f"the project has no bundle yet: no {bundle}", hint="edgekit bundle")
-    return bundle
 
 
 def _in_words(deployment: Deployment) -> Iterator[str]:

@@ -28,6 +28,8 @@ _FREE_FAIL_BYTES = 200_000_000
 _FREE_WARN_BYTES = 2_000_000_000
 """A conversion exports a copy of the model, a bundle for another machine carries about 100 MB of wheels."""
 
+_CARD_PROGRAMS = {"mcopy": "mtools", "debugfs": "e2fsprogs"}
+
 _DAY_S = 86_400.0
 _CONFLICTS_SHOWN = 3
 
@@ -53,6 +55,7 @@ def host_checks(folder: Path, *, quick: bool = False) -> tuple[Check, ...]:
         Check("disk", "Disk, current folder", lambda: free_space(folder)),
         Check("temporary", "Temporary files", temporary_files),
         Check("cameras", "Cameras", cameras),
+        Check("cards", "Programs for SD cards", card_programs),
         Check("clock", "Clock", lambda: clock(time.time(), Path(edgekit.__file__).stat().st_mtime)),
     )
     return tuple(check for check in checks if not (quick and check.slow))
@@ -183,6 +186,20 @@ def cameras(devices: Path = Path("/dev")) -> Finding:
             'sudo usermod -aG video "$USER"   # then log in again',
         )
     return ok(", ".join(str(path) for path in found))
+
+
+def card_programs(path: str | None = None) -> Finding:
+    """Check that the programs are here with which cards are written; they matter only to those who flash."""
+    where = path or f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    missing = [package for program, package in _CARD_PROGRAMS.items() if shutil.which(program, path=where) is None]
+    if not missing:
+        return ok(", ".join(_CARD_PROGRAMS.values()))
+    return Finding(
+        Status.WARN,
+        f"not installed: {', '.join(missing)}",
+        "the programs with which edgekit flash writes cards, if you want to",
+        f"sudo apt install {' '.join(missing)}",
+    )
 
 
 def clock(now: float, installed_at: float) -> Finding:

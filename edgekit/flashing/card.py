@@ -24,13 +24,10 @@ from edgekit.flashing.capacity import check_capacity
 from edgekit.flashing.drives import Drive
 from edgekit.flashing.errors import NotWrittenError
 from edgekit.flashing.medium import PIECE_BYTES, CardError, Medium, open_medium
+from edgekit.flashing.sparse import write_sparse
 
 HELD_BACK = 1 << 20
 """The first bytes, which are written last."""
-HOLE_BYTES = 64 << 10
-"""A file has a hole where as many bytes, at a multiple of them, are zero."""
-
-_HOLE = bytes(HOLE_BYTES)
 _START_BYTES = 4096  # what of the first MiB is written as the very last: the boot sector, and no block less
 
 
@@ -231,11 +228,8 @@ class _FileCard(_Gathered):
         """A disk says by itself when it is full."""
 
     def _put(self, at: int, content: bytes) -> None:
-        with self._said("write"), memoryview(content) as memory:
-            for start, end in _full(content):
-                done = start
-                while done < end:
-                    done += os.pwrite(self._descriptor, memory[done:end], at + done)
+        with self._said("write"):
+            write_sparse(self._descriptor, at, content)
 
     def _get(self, at: int, size: int) -> bytes:
         pieces = []
@@ -350,20 +344,6 @@ def _check_out(out: Path, apart_from: Collection[Path]) -> None:
     for other in apart_from:
         if other.exists() and other.samefile(out):
             raise UsageError(f"{out} would replace {other}, which is read", hint="name another file: --out card.img")
-
-
-def _full(content: bytes) -> Iterator[tuple[int, int]]:
-    """Yield where what is not zero begins and ends, in multiples of HOLE_BYTES."""
-    start = None
-    for place in range(0, len(content), HOLE_BYTES):
-        empty = content.startswith(_HOLE[: len(content) - place], place)
-        if start is None and not empty:
-            start = place
-        elif start is not None and empty:
-            yield start, place
-            start = None
-    if start is not None:
-        yield start, len(content)
 
 
 def _too_small(path: Path, needed: str, size: int) -> UnfitError:

@@ -93,6 +93,26 @@ class DemoTable:
 
 
 @dataclass(frozen=True)
+class FlashTable:
+    """``[flash]``: the operating system's image for cards, and what their first boot sets up. Paths as in ``[model]``.
+
+    ``sha256`` is of the image's file, ``wifi`` an SSID; its password never stands here.
+    """
+
+    image: str | None = None
+    sha256: str | None = None
+    hostname: str | None = None
+    user: str | None = None
+    ssh_keys: tuple[str, ...] = ()
+    wifi: str | None = None
+    wifi_country: str | None = None
+    timezone: str | None = None
+    locale: str | None = None
+    first_boot: str | None = None
+    signers: str | None = None
+
+
+@dataclass(frozen=True)
 class ProjectFile:
     """The whole file."""
 
@@ -103,6 +123,7 @@ class ProjectFile:
     search: SearchTable = field(default_factory=SearchTable)
     bundle: BundleTable = field(default_factory=BundleTable)
     service: ServiceSpec = field(default_factory=ServiceSpec)
+    flash: FlashTable = field(default_factory=FlashTable)
     demo: DemoTable = field(default_factory=DemoTable)
     targets: dict[str, str] = field(default_factory=dict)
 
@@ -210,3 +231,16 @@ def load_project(start: Path) -> Project:
             hint="name the file, or start with: edgekit new my-app --sample belt",
         )
     return project
+
+
+def made_bundle(project: Project | None, start: Path) -> Path:
+    """Return the bundle of ``project``, or of the project that ``start`` is in.
+
+    Raises:
+        UsageError: there is no project.
+        BadFileError: it has no bundle yet.
+    """
+    bundle = (project or load_project(start)).bundle
+    if not bundle.exists():
+        raise BadFileError(f"the project has no bundle yet: no {bundle}", hint="edgekit bundle")
+    return bundle

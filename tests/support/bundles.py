@@ -24,6 +24,7 @@ MISSING_IMPORT = "import a_package_that_is_not_there\n"
 OFF_IN_SERVICE = f"if not sys.argv[3].endswith('current'):\n    {OK}    sys.exit()\n{MISMATCH}"
 
 _ANY = (Compat(),)
+_GOLDEN = GoldenSpec(count=1)
 _MAIN = "import os, signal, sys, time\nassert sys.argv[1:3] == ['check', '--release']\nopen('manifest.json').close()\n"
 
 
@@ -54,7 +55,9 @@ def tiny_bundle(folder: Path, version: str = "1.0", check: str = OK, **options) 
     return pack(folder / f"app-{version}.edgekit", tiny_contents(folder, check, version), version=version, **options)
 
 
-def pack(path: Path, contents, *, name="app", version="1.0", compats=_ANY, leave_out=(), extra=()) -> Path:
+def pack(
+    path: Path, contents, *, name="app", version="1.0", compats=_ANY, leave_out=(), extra=(), golden=_GOLDEN
+) -> Path:
     """Write a bundle of any contents; blobs whose name is in ``leave_out`` are named but not there."""
     blobs = tuple(content.ref for content in contents)
     written = [content for content in contents if content.ref.name not in leave_out]
@@ -62,12 +65,26 @@ def pack(path: Path, contents, *, name="app", version="1.0", compats=_ANY, leave
     for compat in compats:
         room = room_for(blobs, [blob for blob in blobs if blob.role == "wheel"])
         fitted = dataclasses.replace(compat, bytes_needed=room)
-        config = dumps(BundleManifest(name, version, blobs, fitted, GoldenSpec(count=1))).encode()
+        config = dumps(BundleManifest(name, version, blobs, fitted, golden)).encode()
         manifest = manifest_bytes(config, blobs)
         manifests.append(manifest)
         written += [content_of("config", "config", config), content_of("manifest", "manifest", manifest)]
     write_layout(path, index_bytes(tuple(manifests)), [*written, *extra])
     return path
+
+
+def refitted(bundle: Path, path: Path, *compats: Compat) -> Path:
+    """Write a bundle of one platform once more, as if it was for others."""
+    with open_bundle(bundle) as opened:
+        manifest = opened.packages[0].manifest
+        contents = [
+            content_of(
+                blob.role, blob.name, b"".join(opened.read(blob)), unpacked_size=blob.unpacked_size, files=blob.files
+            )
+            for blob in manifest.blobs
+        ]
+    named = {"name": manifest.name, "version": manifest.version}
+    return pack(path, contents, **named, compats=compats, golden=manifest.golden)
 
 
 def release_of(bundle: Path) -> str:
