@@ -126,6 +126,11 @@ class OperatorProfile:
     covered: float
     overhead: float
 
+    @property
+    def slowest(self) -> tuple[OperatorTime, ...]:
+        """The operators by the time that they take, the slowest first."""
+        return tuple(sorted(self.operators, key=lambda each: (-each.mean_ms, each.index)))
+
 
 @dataclass(frozen=True)
 class ColdStart:

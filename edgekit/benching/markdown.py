@@ -153,6 +153,6 @@ def _operators(report: BenchReport) -> Iterator[str]:
         return
     yield "| operator | type | ms | share |"
     yield "|---|---|--:|--:|"
-    for each in sorted(profile.operators, key=lambda operator: -operator.share)[:_OPERATORS]:
+    for each in profile.slowest[:_OPERATORS]:
         name = each.name or f"#{each.index}"
         yield f"| {escaped(name)} | {escaped(each.type)} | {milliseconds(each.mean_ms)} | {each.share:.1%} |"

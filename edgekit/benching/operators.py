@@ -47,7 +47,7 @@ def operators_of(profile: OperatorProfile | None) -> Operators | None:
     """Return the table of a profile; None when there is none, or it is empty."""
     if profile is None or not profile.operators:
         return None
-    by_time = sorted(profile.operators, key=lambda each: (-each.mean_ms, each.index))
+    by_time = profile.slowest
     shown = by_time if len(by_time) <= _SHOWN + 1 else by_time[:_SHOWN]
     hidden = sorted(by_time[len(shown) :], key=lambda each: each.index)
     slowest = by_time[0].mean_ms

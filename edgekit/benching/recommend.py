@@ -94,7 +94,7 @@ def within(accuracy: Accuracy, best: Accuracy, max_drop: float) -> bool:
     return accuracy.value <= best.value * (1 + max_drop * POINT) + 1e-12
 
 
-def shown(accuracy: Accuracy) -> str:
+def accuracy_in_words(accuracy: Accuracy) -> str:
     """Return an accuracy for people: ``97.5%``, or an error in its own unit."""
     return f"{accuracy.value:.1%}" if accuracy.higher_is_better else f"{accuracy.value:.4g}"
 
@@ -168,7 +168,7 @@ def _reason(
         unit += "" if report.max_drop == 1 or unit == "per cent" else "s"
         told += (
             f" of {_points(len(good))} whose {chosen.accuracy.metric} is within {report.max_drop:g} {unit} of the best "
-            f"({shown(chosen.accuracy)} of {shown(best)})"
+            f"({accuracy_in_words(chosen.accuracy)} of {accuracy_in_words(best)})"
         )
     if chosen.disturbed:
         return f"{told}; but every point was disturbed ({chosen.disturbed[0]}): measure again before relying on it"

@@ -9,6 +9,7 @@ from typing import Literal
 from device_runtime.contract.bench import Interval
 from edgekit.benching.figures import Bar, bars
 from edgekit.benching.pareto import comparable, latency_cost
+from edgekit.benching.recommend import accuracy_in_words
 from edgekit.benching.sweep_report import Accuracy, SweepPoint, SweepReport
 from edgekit.reporting.axes import Tick, memory, milliseconds, percent, ticks
 from edgekit.reporting.metrics import metric_name
@@ -199,11 +200,6 @@ def _title(point: SweepPoint, report: SweepReport) -> str:
     if point.accuracy:
         parts.insert(0, accuracy_in_words(point.accuracy))
     return f"{report.label(point)}: {', '.join(parts)}"
-
-
-def accuracy_in_words(accuracy: Accuracy) -> str:
-    """Return an accuracy for people: a share in per cent, an error as it is."""
-    return f"{100 * accuracy.value:.2f}%" if accuracy.higher_is_better else f"{accuracy.value:.4g}"
 
 
 def _latency(point: SweepPoint, report: SweepReport) -> float:

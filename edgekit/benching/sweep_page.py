@@ -8,8 +8,8 @@ from pathlib import Path
 from device_runtime.contract.bench import CONFIDENCE, BenchReport
 from edgekit.benching.cards import NOT_TOLD, interval_in_words, machine_of, moment_of
 from edgekit.benching.figures import Bar
-from edgekit.benching.recommend import ends_of
-from edgekit.benching.sweep_figures import Plot, accuracy_in_words, latency_bars, plots_of
+from edgekit.benching.recommend import accuracy_in_words, ends_of
+from edgekit.benching.sweep_figures import Plot, latency_bars, plots_of
 from edgekit.benching.sweep_report import SweepPoint, SweepReport
 from edgekit.reporting.axes import UNKNOWN, memory, milliseconds
 from edgekit.reporting.metrics import metric_name

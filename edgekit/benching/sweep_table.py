@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgekit.benching.recommend import ends_of, shown
+from edgekit.benching.recommend import accuracy_in_words, ends_of
 from edgekit.benching.sweep_report import Accuracy, PointLatency, SweepPoint, SweepReport
 from edgekit.reporting.axes import UNKNOWN, memory, milliseconds
 
@@ -38,7 +38,7 @@ def shown_accuracy(accuracy: Accuracy | None) -> str:
     if accuracy is None:
         return UNKNOWN
     ends = ends_of(accuracy)
-    return f"{shown(accuracy)} ({ends})" if ends else shown(accuracy)
+    return f"{accuracy_in_words(accuracy)} ({ends})" if ends else accuracy_in_words(accuracy)
 
 
 def shown_latency(latency: PointLatency | None, percentile: str) -> str:

@@ -240,7 +240,6 @@ class _Verb:
         """Measure in all settings, and return the exit code: 0, or that of what stopped it."""
         from edgekit.benching.recommend import needs_conversion, project_to_write, write_recommendation  # noqa: PLC0415 - as above
         from edgekit.benching.sweep import SweepOptions, plan_sweep, run_sweep  # noqa: PLC0415
-        from edgekit.benching.sweep_page import render_sweep  # noqa: PLC0415
 
         places = self._places(project) if self.boards.asked else ()
         if len(places) > 1:
@@ -255,9 +254,9 @@ class _Verb:
             if places and not self.measuring.source:
                 call = dataclasses.replace(call, source=DEFAULT_SOURCE)
             options = SweepOptions(asked.data, asked.rounds, asked.seed, asked.percentile, asked.max_drop, meter.target)
-            report = run_sweep(plan_sweep(located, asked.sweep, call, options), events, meter)
-        if self.outputs.html:
-            write_text(self.outputs.html, render_sweep(report))
+            plan = plan_sweep(located, asked.sweep, call, options)
+            report = run_sweep(plan, events, meter, self._write_sweep)
+        self._write_sweep(report)
         changes = write_recommendation(located.project, report) if asked.write and report.complete else ()
         self._print_sweep(report)
         if asked.write and not report.complete:
@@ -270,6 +269,13 @@ class _Verb:
             if self.outputs.html:
                 answer(f"report: {self.outputs.html}")
         return 0 if report.complete else 5 if meter.lost else 130
+
+    def _write_sweep(self, report: SweepReport) -> None:
+        """Write the page of a sweep as far as it is: what was measured is kept, whatever happens to this process."""
+        from edgekit.benching.sweep_page import render_sweep  # noqa: PLC0415 - as above
+
+        if self.outputs.html:
+            write_text(self.outputs.html, render_sweep(report))
 
     def _print_sweep(self, report: SweepReport) -> None:
         from edgekit.benching.markdown import sweep_markdown  # noqa: PLC0415 - as above
@@ -409,7 +415,7 @@ class _Keeping:
         if self.baseline and outcome.comparison is None:
             found.append(f"no saved run of {kind_of(outcome.report)}: nothing was compared")
         if self.judging.save is not None and self._regressed(outcome):
-            found.append("the run became slower and was not saved: the next one would be compared with it")
+            found.append("the run missed a gate and was not saved: the next one would be compared with it")
         return found
 
     def _regressed(self, outcome: Outcome) -> bool:

@@ -104,7 +104,7 @@ def _show_operators(report: BenchReport) -> None:
     profile = report.operators
     if profile is None or not profile.operators:
         return
-    top = sorted(profile.operators, key=lambda each: -each.share)[:_OPERATORS]
+    top = profile.slowest[:_OPERATORS]
     rows = [
         (f"{each.index} {each.name}".rstrip()[-60:], each.type, milliseconds(each.mean_ms), f"{each.share:.1%}")
         for each in top

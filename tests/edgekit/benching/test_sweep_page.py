@@ -104,7 +104,7 @@ def test_each_setting_has_its_row_with_intervals_and_what_came_of_it():
     assert [row.number for row in rows] == list(range(1, 13))
     assert [row.kind for row in rows if row.number in (5, 6, 9, 12)] == ["doubtful", "front", "failed", "chosen"]
     assert (rows[0].p50, rows[0].p50_interval) == ("41.0", "40.2–41.8")
-    assert (rows[0].accuracy, rows[0].accuracy_interval) == ("95.10%", "93.9–96.2%")
+    assert (rows[0].accuracy, rows[0].accuracy_interval) == ("95.1%", "93.9–96.2%")
     assert rows[0].result.startswith("beaten by ")
 
 

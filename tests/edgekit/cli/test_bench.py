@@ -296,7 +296,7 @@ def test_a_run_that_became_slower_is_not_what_the_next_one_is_compared_with(edge
     arguments = ("--fail-regression", "10%", "--accept-disturbed", "--save")
     answer = edgekit("bench", *_SHORT, *arguments)
     assert answer.code == 8, answer.out
-    assert "the run became slower and was not saved" in answer.err
+    assert "the run missed a gate and was not saved" in answer.err
     assert files(project / "bench") == ["quick.json"]
 
 
