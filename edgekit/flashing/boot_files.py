@@ -87,9 +87,7 @@ class BootFiles:
         for folder in folders:
             self._write(f"make {folder} in", room, "mmd", on_fat(folder))
         for name, content in files.items():
-            if there[name] is not None:  # a read-only one would be asked about, and there is nobody to answer
-                self._write(f"replace {name} in", room, "mattrib", "-r", "-h", "-s", on_fat(name))
-            elif self._is_folder(name):
+            if self._is_folder(name):
                 raise UnfitError(f"cannot write {name} in {self._mtools}: there is a folder of that name")
             self._write(f"write {name} in", room, "mcopy", "-o", "-", on_fat(name), given=content)
             if self._size(name) != (size := _size_of(content)):

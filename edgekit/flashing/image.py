@@ -134,15 +134,12 @@ class ImageStream:
         self._held = memoryview(piece)
 
     def _check_whole(self) -> None:
-        told = self._sizes.told
         if self._source.position != self.file_size:
             raise BadFileError(
                 f"{self._source.path} changed while it was read: expected {self.file_size} bytes, "
                 f"got {self._source.position}",
                 hint="wait until it is complete",
             )
-        if told is not None and self._unpacked < told:
-            raise self._source.damaged(f"expected {told} bytes of image in it, got {self._unpacked}")
 
 
 @contextlib.contextmanager

@@ -163,8 +163,7 @@ def zst_size(first: bytes, path: Path) -> int | None:
         size: int = zstandard.frame_content_size(first)
     except zstandard.ZstdError:  # found again, and told, when it is unpacked
         return None
-    skippable = int.from_bytes(first[:4], "little") in _ZSTD_SKIPPABLE
-    return None if size < 0 or skippable else size
+    return size if size >= 0 else None
 
 
 class _Member(abc.ABC):
@@ -322,8 +321,8 @@ def _skip(source: Source, size: int) -> None:
 
 
 def _is_image(name: str) -> bool:
-    parts = name.split("/")  # macOS puts a file of its own beside each: __MACOSX/._NAME
-    return name.lower().endswith(".img") and not parts[-1].startswith("._") and parts[0] != "__MACOSX"
+    # macOS puts a file of its own beside each: __MACOSX/._NAME
+    return name.lower().endswith(".img") and not name.rpartition("/")[2].startswith("._")
 
 
 def _zstandard(path: Path) -> Any:

@@ -266,14 +266,16 @@ def test_a_check_reads_a_device_and_not_what_memory_remembers_of_it(tmp_path):
     device = Path(done.stdout.strip())
     try:
         boot = BootFiles(device, image.boot_offset)
-        boot.check({"x": NOISE})
-        content = image.path.read_bytes()
-        at = content.index(NOISE[:4096])
-        with image.path.open("r+b") as stream:  # below the device
-            stream.seek(at)
-            stream.write(b"another")
-        with pytest.raises(NotWrittenError, match="x is another from byte 0 on"):
+        with device.open("rb") as held:  # a device that nobody has open remembers nothing
             boot.check({"x": NOISE})
+            content = image.path.read_bytes()
+            with image.path.open("r+b") as stream:  # below the device
+                stream.seek(content.index(NOISE[:4096]))
+                stream.write(b"another")
+            assert boot.read("x") == NOISE
+            with pytest.raises(NotWrittenError, match="x is another from byte 0 on"):
+                boot.check({"x": NOISE})
+            assert held
     finally:
         subprocess.run(["losetup", "-d", device], check=True)
 

@@ -136,6 +136,12 @@ def test_a_zip_that_was_written_to_a_pipe_is_read(packed):
     assert unpacked(packed(content))[0] == b"x" * 5000
 
 
+def test_what_a_decompressor_still_has_when_all_is_read_is_not_lost(packed):
+    for over in range(1, 260, 7):
+        content = bytes((1 << 20) + over)
+        assert unpacked(packed(zipped(content)))[0] == content
+
+
 def test_several_blocks_of_xz_are_counted(packed, tmp_path):
     (tmp_path / "os.img").write_bytes(IMAGE)
     done = subprocess.run(

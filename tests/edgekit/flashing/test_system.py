@@ -1,4 +1,6 @@
 import random
+import subprocess
+import sys
 
 import pytest
 
@@ -82,12 +84,13 @@ ODD = {
     "an empty Python": {"usr/bin/python3.11": b""},
     "a Python for a machine of another kind": {"usr/bin/python3.11": b"\x7fELF\x02\x01" + bytes(60)},
     "a Python of the other byte order": {
-        "usr/bin/python3.11": b"\x7fELF\x02\x02\x01".ljust(18, b"\0") + b"\x00\xb7" * 4
+        "usr/bin/python3.11": b"\x7fELF\x02\x02\x01".ljust(18, b"\0") + b"\xb7\x00" * 4
     },
     "links in a circle": {"usr/bin/python3": Link("python3.11"), "usr/bin/python3.11": Link("python3")},
     "a link with a quote": {"usr/bin/python3": Link('python3.11"')},
     "a link with a request in it": {"usr/bin/python3": Link("python3.11 /etc")},
     "a link with a line break": {"usr/bin/python3": Link("python3.11\nstat /")},
+    "a link with a space at its end": {"etc/os-release": Link("../usr/lib/os-release ")},
     "a long link": {"usr/bin/python3": Link("./" * 120 + "python3.11")},
     "no C library": {"var/lib/dpkg/status": status(libc("2.36-9", "armhf"))},
     "a version that is none": {"var/lib/dpkg/status": status(libc("experimental"))},
@@ -99,6 +102,22 @@ ODD = {
 @pytest.mark.parametrize("changed", ODD.values(), ids=ODD)
 def test_what_is_odd_is_not_told(tmp_path, changed):
     assert facts(tmp_path, system_root() | changed) is None
+
+
+def test_a_status_that_never_ends_is_given_up_in_little_memory(tmp_path):
+    root = system_root()
+    root["var/lib/dpkg/status"] = bytes(300 << 20) + b"\n\n" + root["var/lib/dpkg/status"]
+    image = make_disk_image(tmp_path / "card.img", {"a": b""}, root, fat=16)
+    script = (
+        "import resource, sys\nfrom pathlib import Path\nfrom edgekit.flashing.system import system_facts\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "print(system_facts(Path(sys.argv[1]), int(sys.argv[2])))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    words = [sys.executable, "-c", script, image.path, str(image.root_offset)]
+    told, grown_kb = subprocess.run(words, capture_output=True, check=True, text=True).stdout.split()
+    assert told == "None"
+    assert int(grown_kb) < 50 << 10
 
 
 def test_a_name_is_fit_for_a_terminal(tmp_path):
