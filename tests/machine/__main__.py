@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from device_runtime.errors import UnfitError
+from tests.board.running import say
 from tests.machine.image import KINDS, stock_image, unpack
 from tests.machine.machine import machine_with
 from tests.machine.shell import GoneError
@@ -49,26 +50,22 @@ def _converse(machine) -> int:
     """Run lines of shell as they are typed, until the end of input."""
     start_s = time.monotonic()
     machine.wait_up()
-    print(
-        f"up after {time.monotonic() - start_s:.0f} s; type commands for root's shell; `cut` cuts the power, "  # noqa: T201
-        "`console` shows the serial port, Ctrl-D ends",
-        flush=True,
-    )
+    say(f"up after {time.monotonic() - start_s:.0f} s: commands for root's shell; cut: the power; console; Ctrl-D ends")
     for line in sys.stdin:
         if line.strip() == "cut":
             lost = machine.power_cut()
-            print(f"{lost} writes were lost; it boots again", flush=True)  # noqa: T201
+            say(f"{lost} writes were lost; it boots again")
             machine.power_on()
             machine.wait_up()
         elif line.strip() == "console":
-            print(machine.console, flush=True)  # noqa: T201
+            print(machine.console, flush=True)  # noqa: T201 - as the rest
         else:
             try:
                 ended = machine.run("sh", "-c", line, check=False)
             except GoneError:
                 machine.wait_up()
                 continue
-            print(f"{ended.stdout}{ended.stderr}", end="", flush=True)  # noqa: T201
+            print(f"{ended.stdout}{ended.stderr}", end="", flush=True)  # noqa: T201 - as a shell does
     return 0
 
 

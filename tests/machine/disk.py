@@ -1,8 +1,8 @@
 """The card in the machine: a file, and what of the writes to it outlives a power cut.
 
-A card has a cache: only what was flushed is sure to be there. QEMU logs all writes and flushes (its driver blklogwrites,
-in the format of the kernel's dm-log-writes, Documentation/admin-guide/device-mapper/log-writes.rst), and after a cut the
-file is made anew from its state at power on and the log up to the last flush.
+A card has a cache: only what was flushed is sure to be there. QEMU logs all writes and flushes (its driver
+blklogwrites, in the format of the kernel's dm-log-writes, Documentation/admin-guide/device-mapper/log-writes.rst), and
+after a cut the file is made anew from its state at power on and the log up to the last flush.
 """
 
 from __future__ import annotations

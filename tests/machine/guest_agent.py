@@ -3,14 +3,14 @@
 A request is a line of JSON with an ``id``; the answer has the same. Standard library only, Python 3.11.
 """
 
-import glob
 import json
 import os
 import subprocess
 import threading
 import time
+from pathlib import Path
 
-PORT = "/dev/virtio-ports/org.edgekit.tests"
+PORT = Path("/dev/virtio-ports/org.edgekit.tests")
 
 
 def answer(port, writing, request):
@@ -48,9 +48,9 @@ def waited(request):
     until = time.monotonic() + request["limit_s"]
     while time.monotonic() < until:
         for pattern in request["until"]:
-            for path in glob.glob(pattern):
+            for path in Path("/").glob(pattern.lstrip("/")):
                 if not request["text"] or request["text"] in read(path):
-                    return {"code": 0, "out": path, "err": ""}
+                    return {"code": 0, "out": str(path), "err": ""}
         time.sleep(0.02)
     return {"code": 1, "out": "", "err": "it did not come"}
 
@@ -58,15 +58,14 @@ def waited(request):
 def read(path):
     """Return a text, empty where it cannot be read just now."""
     try:
-        with open(path, errors="replace") as stream:
-            return stream.read()
+        return path.read_text(errors="replace")
     except OSError:
         return ""
 
 
 def main():
     """Answer for ever."""
-    while not os.path.exists(PORT):
+    while not PORT.exists():
         time.sleep(0.05)
     port, writing, pending = os.open(PORT, os.O_RDWR), threading.Lock(), b""
     while True:

@@ -1,4 +1,4 @@
-"""The files with which a Debian root becomes what a downloaded image of Raspberry Pi OS holds, as far as a first boot sees it.
+"""The files with which a Debian root becomes a downloaded image of Raspberry Pi OS, as far as a first boot sees it.
 
 Names, labels and orders are those of Raspberry Pi OS; Debian's packages stand for its own. Nothing here knows edgekit.
 """
@@ -18,7 +18,7 @@ CONFIG = "# For more options and information see\n# http://rptl.io/configtxt\nau
 # An image that cloud-init sets up has these, of comments alone.
 TEMPLATES = {
     "meta-data": "# This is the meta-data of cloud-init's NoCloud.\ndsmode: local\ninstance_id: rpios-image\n",
-    "user-data": "#cloud-config\n\n# This is the user-data of cloud-init.\n#hostname: raspberrypi\n#users:\n#- name: me\n",
+    "user-data": "#cloud-config\n\n# This is cloud-init's user-data.\n#hostname: raspberrypi\n#users:\n#- name: me\n",
     "network-config": "# This is the network-config of cloud-init, as netplan has it.\n#network:\n#  version: 2\n",
 }
 

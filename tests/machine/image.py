@@ -96,8 +96,8 @@ def stock_image(kind: Kind) -> Path:
 
 def unpack(image: Path, card: Path) -> None:
     """Write an image to a file as a card, sparse where it is zero, and leave it as it is: not set up."""
-    opened = lzma.open(image) if image.suffix == ".xz" else zstandard.open(image)
-    with opened as stream, card.open("wb") as out:
+    opened = lzma.open if image.suffix == ".xz" else zstandard.open
+    with opened(image) as stream, card.open("wb") as out:
         while piece := stream.read(_MIB):
             if piece == _ZEROS[: len(piece)]:
                 out.seek(len(piece), 1)
@@ -165,7 +165,7 @@ def _make_image(image: Path, system: Path, kind: Kind, work: Path) -> None:
         f"start={_ROOT_OFFSET // _SECTOR}, size={_ROOT_SIZE // _SECTOR}, type=83\n"
     )
     done(["sh", "-c", 'sfdisk --quiet "$0" < "$1"', image, table])
-    words = ["mkfs.fat", "-F", "32", "-n", "bootfs", f"--offset={_BOOT_OFFSET // _SECTOR}"]
+    words = ["mkfs.fat", "-F", "32", "-s", "4", "-n", "bootfs", f"--offset={_BOOT_OFFSET // _SECTOR}"]
     done([*words, image, str(_BOOT_SIZE // 1024)])
     boot = work / "boot"
     boot.mkdir()

@@ -109,7 +109,7 @@ class Machine:
 
     def wait_up(self, limit_s: float = BOOT_LIMIT_S) -> None:
         """Wait until it answers, which it does from early in its boot on."""
-        self.wait_for_file("/", limit_s=limit_s)
+        self.wait_for_file("/etc", limit_s=limit_s)
 
     def run(
         self, *words: str | Path, check: bool = True, stdin: str = "", limit_s: float = BOOT_LIMIT_S

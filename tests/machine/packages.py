@@ -1,4 +1,4 @@
-"""More of Debian's packages for an arm64 root file system: fetched and unpacked natively, configured under emulation."""
+"""More of Debian's packages for an arm64 root file system: fetched and unpacked here, configured under emulation."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def add_packages(root: Path, suite: str, names: Sequence[str], excluded: Sequenc
     """
     with tempfile.TemporaryDirectory(dir=root.parent) as work:
         packages = _downloaded(Path(work), root, suite, names)
-        # Natively, decompressing takes a tenth of the time; dpkg's own architecture is this machine's.
-        words = ["dpkg", f"--root={root}", "--force-architecture", *excluded, "--unpack", *packages]
+        # Natively, decompressing takes a tenth of the time. dpkg's own architecture is this machine's. All packages
+        # come at once, so that what one needs before it is unpacked is there in the end.
+        words = ["dpkg", f"--root={root}", "--force-architecture", "--force-depends", *excluded, "--unpack", *packages]
         done(words, limit_s=_LIMIT_S, log=log, env=_environment())
     # The initramfs is made later, once.
     in_root(root, "env", "INITRD=No", "DEBIAN_FRONTEND=noninteractive", "dpkg", "--configure", "--pending", log=log)

@@ -1,4 +1,4 @@
-"""From an image and a bundle to a board that predicts, without a network: edgekit flash, then the machine boots the card.
+"""From an image and a bundle to a board that predicts, without a network: edgekit flash, then a machine boots it.
 
 The tests of this file go on from each other's machine, in their order.
 """

@@ -1,4 +1,4 @@
-"""A bundle that is not for the board is refused before there is a card, and one that was damaged on it is reported there."""
+"""A bundle for another board is refused before there is a card, and one that was damaged on it is reported there."""
 
 import os
 

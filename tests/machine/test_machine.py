@@ -1,4 +1,4 @@
-"""The virtual machine is what other tests take it for: it boots from its card, reboots, loses its power, and has no network."""
+"""The virtual machine is what other tests take it for: it boots from its card, loses its power, has no network."""
 
 import time
 
