@@ -57,7 +57,9 @@ class _Lacking:
         return not (self.blobs or self.wheels or self.folder)
 
 
-def apply_bundle(site: Site, path: Path, *, retry: bool = False, wait_s: float = 0.0) -> InstallResult:
+def apply_bundle(
+    site: Site, path: Path, *, retry: bool = False, first: bool = False, wait_s: float = 0.0
+) -> InstallResult:
     """Install a bundle and commit it, or leave everything as it was.
 
     Args:
@@ -65,6 +67,7 @@ def apply_bundle(site: Site, path: Path, *, retry: bool = False, wait_s: float =
         path: the bundle: a tar, or a folder. Of the root's own ``incoming`` folder, whose lock the caller holds, blobs
             are moved into the store, and it is removed in the end.
         retry: try a release that is quarantined once more.
+        first: only where nothing is committed; what is stays.
         wait_s: how long to wait for another installer.
 
     Raises:
@@ -81,6 +84,8 @@ def apply_bundle(site: Site, path: Path, *, retry: bool = False, wait_s: float =
         make_folders(site.fs, site.root.path)
         with locked(site.fs, site.root, max(wait_s, BRIEF_S)):
             state = recover(site)
+            if first and state.committed is not None:
+                return result_of(site.root, Outcome.UNCHANGED, state.committed, state.fallback)
             with open_bundle(path, admission(site, str(path))) as bundle:
                 result = _install(site, state, bundle, retry=retry)
             if site.root.is_incoming(path):

@@ -20,10 +20,17 @@ from device_runtime.contract.reported import ReportedError, report_of
 from device_runtime.contract.status import InstallResult, Outcome, ReleaseInfo
 from device_runtime.errors import BadFileError, EdgeError, Interrupted
 from device_runtime.files import refused
-from device_runtime.install.apply import QuarantinedError, apply_bundle
+from device_runtime.install.apply import apply_bundle
 from device_runtime.install.commands import trust
 from device_runtime.install.compat import choose_package, machine_facts
-from device_runtime.install.fsops import FileSystem, make_folders, remove_if_there, replace_file, sync_folder
+from device_runtime.install.fsops import (
+    FileSystem,
+    make_folders,
+    remove_if_there,
+    replace_file,
+    sync_everything,
+    sync_folder,
+)
 from device_runtime.install.layout import open_bundle
 from device_runtime.install.lock import BRIEF_S, BusyError, locked
 from device_runtime.install.recover import settled
@@ -51,13 +58,12 @@ _FAILED = "FIRST BOOT FAILED: "
 _BEGUN = "the first boot has begun; if this is all that you read, the power was cut, or it has not ended yet"
 _STATUS = ("To see how it does:  edgekit status ssh://USER@HOST",)
 _TRIED_AGAIN = "It is tried again each time the board starts."
+_FAILED_HERE = f"{_TRIED_AGAIN} Was a camera not plugged in? If not, the release itself needs mending."
 _NOT_GROWN = "The card's second partition may not have grown to the card's size yet; by then it has."
-_QUARANTINED = "This release is not tried again by itself: mend the cause, and make a new bundle of another version."
 _REPLACE = (
     "Copy a good bundle to this card, in place of edgekit/application.edgekit, and start the board again;",
     "or deploy one over the network:  edgekit deploy APP.edgekit ssh://USER@HOST",
 )
-_RETRY = ("To try this one once more:  edgekit deploy APP.edgekit ssh://USER@HOST --retry",)
 
 MakeSite = Callable[[Events], Site]
 
@@ -255,7 +261,7 @@ def _first_boot(card: Card, fs: FileSystem, make_site: MakeSite, story: Story, w
 def _try(card: Card, make_site: MakeSite, story: Story, wait_s: float) -> _Ending:
     try:
         return _worked(_install(make_site(story.hear), card, story, wait_s), story)
-    except (RolledBackError, QuarantinedError) as error:
+    except RolledBackError as error:
         return _failed_release(card, report_of(error))
     except EdgeError as error:
         cause = error.__cause__
@@ -276,6 +282,7 @@ def _end(card: Card, fs: FileSystem, story: Story, attempt: int, ending: _Ending
     if ending.error is not None:
         return ending.code
     try:
+        sync_everything(fs, card.done.parent)  # what else was set up at this boot is not done again either
         _write_durably(fs, card.done, f"{ending.release.release if ending.release else ''}\n")
     except OSError as error:
         # The application runs; the next boot finds it, and makes the mark.
@@ -297,7 +304,9 @@ def _install(site: Site, card: Card, story: Story, wait_s: float) -> InstallResu
         story.tell("take nothing from now on but what the signers sign that the card names")
         # Whoever put the card in stands at the board.
         trust(site, signers_in(card.signers), replace=True, wait_s=wait_s)
-    return apply_bundle(site, card.bundle, wait_s=wait_s)
+    # There is no release before it that would have to be kept from it, and what it failed for may be a camera that was
+    # not plugged in: each boot is another try.
+    return apply_bundle(site, card.bundle, retry=True, first=True, wait_s=wait_s)
 
 
 def _committed(site: Site, wait_s: float) -> Optional[InstallResult]:
@@ -326,10 +335,10 @@ def _failed(error: ReportedError, more: str = "") -> _Ending:
 
 
 def _failed_release(card: Card, error: ReportedError) -> _Ending:
-    """Return the ending with a release that failed here, now or before."""
+    """Return the ending with a release that failed here."""
     release = _release_of(card)
     log = _last_lines(card.root.logs / f"{release.release[:12]}.log") if release else ()
-    return _Ending(_FAILED + error.message, release, error, log, (_QUARANTINED, *_REPLACE, *_RETRY))
+    return _Ending(_FAILED + error.message, release, error, log, (_FAILED_HERE, *_REPLACE))
 
 
 def _release_of(card: Card) -> Optional[ReleaseInfo]:
