@@ -3,6 +3,7 @@ import gzip
 import hashlib
 import json
 import lzma
+import os
 import signal
 import stat
 import subprocess
@@ -17,6 +18,9 @@ from edgekit.flashing.boot_files import BootFiles
 from edgekit.flashing.partitions import boot_partition, read_partitions
 from tests.support.bundles import refitted
 from tests.support.disk_images import MIB, bookworm_boot, check_fat, make_disk_image, system_root, trixie_boot
+from tests.support.loop_devices import loop_device, plain_card, require_loop_devices
+from tests.support.terminal import Terminal
+from tests.support.waiting import wait_for
 
 _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEDo2aFJdJmQfT8xF3kJ1mPp1YpJmFfcQzVbJgQ1mGfV maker@example.org\n"
 _PASSWORD = "a secret of eight or more"  # noqa: S105
@@ -260,3 +264,72 @@ def test_the_list_is_one_document(edgekit):
 def left(folder):
     """Return what a command left of a card."""
     return {path.name for path in folder.iterdir() if "card" in path.name}
+
+
+# Onto a card
+
+
+@pytest.fixture
+def device(folder, monkeypatch):
+    """A loop device that stands in for a card, with an older system on it."""
+    require_loop_devices(monkeypatch)
+    with loop_device(plain_card(folder / "medium", 128 * MIB, b"an older system ")) as path:
+        yield path
+
+
+def test_a_card_becomes_the_same_as_an_image_and_nothing_behind_it_is_touched(flash, folder, device):
+    assert flash("--out", "expected.img").code == 0
+    answer = flash("--device", device, "--yes", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["target"] == str(device)
+    expected, got = (folder / "expected.img").read_bytes(), device.read_bytes()
+    assert got[: len(expected)] == expected
+    # But for the last MiB, where an older partition table would be, and marks of the check.
+    assert got.count(b"an older system ") > 10_000
+
+
+def test_a_card_is_not_erased_without_its_name(flash, folder, device):
+    before = device.read_bytes()
+    answer = flash("--device", device)
+    assert answer.code == 2
+    assert "--yes" in answer.err
+    words = [
+        sys.executable,
+        "-m",
+        "edgekit",
+        "flash",
+        "--image",
+        "os.img",
+        "--bundle",
+        "app.edgekit",
+        "--device",
+        device,
+    ]
+    terminal = Terminal([str(word) for word in words], dict(os.environ))
+    terminal.answer("Type its name", "sda\n")
+    wait_for(lambda: "nothing was written" in terminal.text)
+    assert terminal.end() == 2
+    assert device.read_bytes() == before
+    terminal = Terminal([str(word) for word in words], dict(os.environ))
+    terminal.answer("Type its name", f"{device.name}\n")
+    assert terminal.end() == 0
+    assert on_card(device).read("edgekit/application.edgekit") == (folder / "app.edgekit").read_bytes()
+
+
+def test_a_card_that_turned_out_not_to_fit_does_not_boot(flash, folder, device):
+    refitted(folder / "bright-1.0.edgekit", folder / "app.edgekit", Compat("aarch64", "cp313", "2.31"))
+    (folder / "os.img.gz").write_bytes(gzip.compress((folder / "os.img").read_bytes(), 1))
+    answer = flash("--device", device, "--yes", image="os.img.gz")
+    assert answer.code == 6
+    assert "does not boot" in answer.err
+    assert device.read_bytes()[:MIB] == bytes(MIB)
+
+
+def test_a_card_that_is_too_small_is_refused_before_anything_is_written(flash, folder, device):
+    del device
+    with loop_device(plain_card(folder / "small", 32 * MIB, b"an older system ")) as small:
+        before = small.read_bytes()
+        answer = flash("--device", small, "--yes")
+        assert answer.code == 6
+        assert "too small" in answer.err
+        assert small.read_bytes() == before
