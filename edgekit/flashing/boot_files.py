@@ -65,7 +65,10 @@ class BootFiles:
         if size > MAX_READ_BYTES:
             raise BadFileError(f"{name} in {self._mtools} has {size} bytes, expected {MAX_READ_BYTES} at most")
         with self._mtools.reading(name) as stream:
-            return stream.read(MAX_READ_BYTES)
+            content = stream.read(size)
+        if len(content) != size:  # the FAT names fewer clusters than that, and mtools say nothing
+            raise BadFileError(f"{name} in {self._mtools} is damaged: expected {size} bytes, got {len(content)}")
+        return content
 
     def put(self, files: Mapping[str, bytes | Path]) -> None:
         """Write files, and make the folders that they are in; one that is there already is replaced.

@@ -167,7 +167,7 @@ def _environment() -> dict[str, str]:
         "HOME": "/nonexistent",  # where no .mtoolsrc and no .mcwd are
         "LC_ALL": "C.UTF-8",
         "MTOOLSRC": "/dev/null",
-        "MTOOLS_SKIP_CHECK": "1",  # whole cylinders, which no card has
+        "MTOOLS_SKIP_CHECK": "1",  # older ones want whole cylinders, which no card has
         "SOURCE_DATE_EPOCH": _EPOCH,
         "TZ": "UTC",
     }

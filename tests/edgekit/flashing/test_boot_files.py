@@ -1,7 +1,10 @@
 import os
+import pty
 import random
 import re
+import struct
 import subprocess
+import sys
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -112,9 +115,9 @@ def test_an_image_is_found_by_any_path(image, tmp_path, monkeypatch):
     folder.mkdir()
     path = image.path.rename(folder / "-i c.img")
     monkeypatch.chdir(folder)
-    boot = BootFiles(Path("-i c.img"), image.boot_offset)
-    boot.put({"-n": b"x", "--help": b"y"})
-    assert (boot.read("-n"), boot.read("--help"), path.exists()) == (b"x", b"y", True)
+    for boot in (BootFiles(Path("-i c.img"), image.boot_offset), BootFiles(path, image.boot_offset)):
+        boot.put({"-n": b"x", "--help": b"y"})
+        assert (boot.read("-n"), boot.read("--help")) == (b"x", b"y")
 
 
 def test_put_replaces_whatever_the_case_and_the_attributes(image, boot):
@@ -236,6 +239,52 @@ def test_a_damaged_fat_is_refused_or_read_and_never_hangs(image):
         for call in (boot.names, lambda boot=boot: boot.read("kernel8.img"), lambda boot=boot: boot.put(FILES)):
             with suppress(BadFileError, UnfitError):
                 call()
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (0, "cannot read x in .*, or it is damaged"),
+        (3, "cannot read x in .*, or it is damaged"),
+        (0x00FFFF00, "cannot read x in .*, or it is damaged"),
+        (0x0FFFFFF7, "x in .* is damaged: expected 700000 bytes, got 50176"),
+        (0x0FFFFFFF, "x in .* is damaged: expected 700000 bytes, got 50176"),
+    ],
+)
+def test_a_chain_of_clusters_that_breaks_is_told(tmp_path, entry, message):
+    image = make_disk_image(tmp_path / "card.img", {"x": NOISE}, fat=32)
+    content, at = bytearray(image.path.read_bytes()), image.boot_offset
+    reserved, fat_sectors = struct.unpack_from("<H", content, at + 14)[0], struct.unpack_from("<I", content, at + 36)[0]
+    for copy in range(2):  # FAT specification 1.03, section 4: an entry of 4 bytes for each cluster
+        struct.pack_into("<I", content, at + (reserved + copy * fat_sectors) * 512 + 4 * 100, entry)
+    image.path.write_bytes(content)
+    with pytest.raises(BadFileError, match=message):
+        BootFiles(image.path, image.boot_offset).read("x")
+    with pytest.raises((BadFileError, NotWrittenError)):
+        BootFiles(image.path, image.boot_offset).check({"x": NOISE})
+
+
+def test_at_a_terminal_nobody_is_asked(image):
+    subprocess.run(["mattrib", "+r", "-i", f"{image.path}@@{image.boot_offset}", "::/cmdline.txt"], check=True)
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom edgekit.flashing.boot_files import BootFiles\n"
+        "BootFiles(Path(sys.argv[1]), int(sys.argv[2])).put({'cmdline.txt': b'new'})"
+    )
+    own, theirs = pty.openpty()  # what a program asks there is never answered
+    process = subprocess.Popen(
+        ["setsid", "-c", sys.executable, "-c", script, image.path, str(image.boot_offset)],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    try:
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(own)
+    assert BootFiles(image.path, image.boot_offset).read("cmdline.txt") == b"new"
 
 
 @pytest.mark.parametrize(
