@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,8 @@ def verify_bundle(path: Path, events: Events, signers: Path | None = None) -> Bu
                 _verify_package(bundle, package, str(path), Path(folder), events)
                 events(Progress(number + 1, len(bundle.packages), "platforms"))
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):  # what is unpacked to be looked at
+                raise refused(error, Path(folder), "write") from error
             raise refused(error, Path(error.filename or path), "read") from error
     return replace(describe_bundle(path), signer=signer)
 

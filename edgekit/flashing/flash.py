@@ -14,7 +14,7 @@ from device_runtime.contract.events import Events, Notice, Progress, Step
 from device_runtime.contract.manifest import ANY
 from device_runtime.contract.status import MachineFacts
 from device_runtime.errors import BadFileError, UnfitError
-from device_runtime.files import sha256_of
+from device_runtime.files import refused, sha256_of
 from device_runtime.install.compat import choose
 from device_runtime.install.service.units import FIRST_BOOT, first_boot_unit
 from edgekit.boards.signers import read_signers
@@ -245,11 +245,14 @@ def prepared_card(request: FlashRequest, events: Events) -> Iterator[PreparedCar
         UnfitError: the bundle is for no board, does not fit the image or its boot partition, or a program is missing.
         EdgeError: something cannot be read, or there is no space for temporary files.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="edgekit-flash-") as folder,
-        open_image(request.image) as image,
-    ):
-        yield PreparedCard(request, image, Path(folder) / "boot.img", events)
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="edgekit-flash-"))
+            image = stack.enter_context(open_image(request.image))
+            prepared = PreparedCard(request, image, Path(folder) / "boot.img", events)
+        except OSError as error:
+            raise refused(error, Path(error.filename or tempfile.gettempdir()) / "boot.img", "write") from error
+        yield prepared
 
 
 def _bundle_facts(request: FlashRequest, events: Events) -> BundleFacts:

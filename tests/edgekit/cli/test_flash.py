@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 
@@ -154,6 +155,23 @@ def test_a_boot_partition_without_room_is_refused_with_both_numbers(flash, folde
     answer = flash("--out", "card.img")
     assert answer.code == 6
     assert "free" in answer.err
+    assert left(folder) == set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk takes root")
+@pytest.mark.parametrize("room", ["1m", "8m"])
+def test_a_temporary_folder_without_room_is_told_of(flash, folder, monkeypatch, room):
+    (folder / "tmp").mkdir()
+    make_disk_image(folder / "os.img", {**bookworm_boot(), "kernel8.img": os.urandom(8 * MIB)}, system_root())
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", folder / "tmp"], check=True)
+    try:
+        monkeypatch.setattr(tempfile, "tempdir", str(folder / "tmp"))
+        answer = flash("--out", "card.img")
+    finally:
+        subprocess.run(["umount", folder / "tmp"], check=True)
+    assert answer.code == 1
+    assert "no space left on the disk" in answer.err
+    assert str(folder / "tmp") in answer.err
     assert left(folder) == set()
 
 
