@@ -1,6 +1,5 @@
 """Releases that do not work, boots in the middle, and installers and bundles of other ages (numbers 8-11 and 14)."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -10,9 +9,7 @@ import subprocess
 import pytest
 
 from device_runtime.contract.manifest import Compat
-from device_runtime.install.layout import open_bundle
-from edgekit.bundling.layout import content_of
-from tests.support.bundles import OK, journal_codes, pack, release_of, tiny_bundle, tiny_contents
+from tests.support.bundles import OK, journal_codes, pack, refitted, release_of, tiny_bundle, tiny_contents
 from tests.support.fault_points import look
 from tests.support.installing import command_line, content, environment, install
 from tests.support.waiting import wait_for
@@ -133,19 +130,6 @@ def test_a_board_that_is_cut_off_in_a_trial_again_and_again_keeps_the_old_releas
     assert install("status", root).status["bad"] == []
 
 
-def _with_config(bundle, target, change):
-    """Pack a bundle again with another config: what an installer of another age would have written."""
-    with open_bundle(bundle) as opened:
-        manifest = opened.packages[0].manifest
-        contents = [
-            content_of(
-                blob.role, blob.name, b"".join(opened.read(blob)), unpacked_size=blob.unpacked_size, files=blob.files
-            )
-            for blob in manifest.blobs
-        ]
-    return pack(target, contents, version=manifest.version, compats=[change(manifest.compat)])
-
-
 @pytest.mark.parametrize(
     ("compat", "reason"),
     [
@@ -162,9 +146,7 @@ def test_a_bundle_for_another_board_or_installer_is_refused_before_anything_is_w
         pytest.skip("this is such a machine")
     root = boards.copy("one", memory / "root")
     before = content(root)
-    other = _with_config(
-        boards.bundles["second"], memory / "other.edgekit", lambda known: dataclasses.replace(known, **compat)
-    )
+    other = refitted(boards.bundles["second"], memory / "other.edgekit", Compat(**compat))
     refused = install("apply", root, other)
     assert (refused.code, refused.error["code"]) == (6, "unfit")
     assert reason in refused.error["message"]

@@ -17,6 +17,7 @@ from device_runtime.contract.session import NEED_INSTALLER, Installer, encode_re
 from edgekit.boards import bootstrap
 from edgekit.boards.ssh import parse_ssh
 from edgekit.boards.way import way_to
+from tests.support.shell_scripts import assert_posix
 
 _SAYS_HOW = """import os, sys
 print('started', sys.flags.isolated, sys.argv[1:], os.environ.get('LC_ALL'), flush=True)
@@ -66,16 +67,7 @@ def nobody():
 
 
 def test_it_is_a_posix_script():
-    try:
-        checked = subprocess.run(
-            ["shellcheck", "-s", "sh", Path(bootstrap.__file__).with_name("start.sh")],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError:
-        pytest.skip("no shellcheck here; install it: apt-get install shellcheck")
-    assert checked.returncode == 0, checked.stdout
+    assert_posix(Path(bootstrap.__file__).with_name("start.sh"))
 
 
 def test_the_first_python_that_may_read_it_understands_it():
