@@ -208,6 +208,11 @@ def tar():
     return buffer.getvalue()
 
 
+def _short(value):
+    """Name a case by its words alone: bytes that were packed tell the time, and processes have to agree on names."""
+    return value if isinstance(value, str) else "of"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -226,6 +231,7 @@ def tar():
         (zipped(others=[("other.img", b"x")]), "got other.img, os.img"),
         (zipped(method=zipfile.ZIP_LZMA), "is packed with method lzma, expected deflate or store"),
     ],
+    ids=_short,
 )
 def test_what_is_no_image_is_refused_with_words(packed, content, message):
     refused(packed(content), message)
