@@ -69,7 +69,7 @@ def command(
 ) -> None:
     """Write an SD card, or its image, that boots straight into the application.
 
-    IMAGE is a stock Raspberry Pi OS, as it was downloaded. Nothing is mounted: the bundle, its installer and the
+    The image is a stock Raspberry Pi OS, as it was downloaded. Nothing is mounted: the bundle, its installer and the
     settings go onto its boot partition, everything is read back, and the first block is written last. The board needs
     no network and no keyboard: it installs the application at its first boot, also when the power fails meanwhile, and
     leaves a report on the boot partition, which any laptop can read. What is not given comes from [flash] in
