@@ -51,9 +51,9 @@ test-backends: $(INSTALLED)
 test-board: $(INSTALLED)
 	$(BIN)/python -m pytest -m board
 
-# One process for each kind of image: most of a boot uses one core.
+# A file's tests stay in one process, where they go on from each other's machine; most of a boot uses one core.
 test-flash: $(INSTALLED)
-	$(BIN)/python -m pytest -m machine --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest -m machine --numprocesses 2 --dist loadfile
 
 test-faults: $(INSTALLED)
 	$(BIN)/python -m pytest -m faults

@@ -32,8 +32,7 @@ def pytest_collection_modifyitems(items):
 _KINDS = ["firstrun"] if os.environ.get("EDGEKIT_FLASH_SHORT") == "1" else list(KINDS)
 
 
-# Those of one kind stay in one process: they go on from each other's machine.
-@pytest.fixture(scope="session", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in _KINDS])
+@pytest.fixture(scope="session", params=_KINDS)
 def kind(request):
     """A generation of Raspberry Pi OS, by what sets it up at its first boot."""
     return KINDS[request.param]
