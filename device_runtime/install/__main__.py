@@ -20,7 +20,7 @@ from device_runtime.errors import EdgeError, Interrupted
 from device_runtime.install.application import CHECK_TIMEOUT_S
 from device_runtime.install.apply import apply_bundle
 from device_runtime.install.commands import logs, recover_root, roll_back, status, trust, verify
-from device_runtime.install.first_boot import Card, Story, first_boot, signers_in
+from device_runtime.install.first_boot import Card, Story, first_boot
 from device_runtime.install.fsops import FileSystem
 from device_runtime.install.host import Host
 from device_runtime.install.launch import run_launch
@@ -34,6 +34,7 @@ from device_runtime.install.service.systemd import surroundings
 from device_runtime.install.session import converse
 from device_runtime.install.settle import crashed, settle
 from device_runtime.install.site import Site, boot_of
+from device_runtime.install.trust import signers_in
 from device_runtime.signals import interrupt_on
 
 _BUG_EXIT_CODE = 70

@@ -18,7 +18,7 @@ from typing import Optional
 from device_runtime.contract.events import Event, Events, Notice, Progress, Step
 from device_runtime.contract.reported import ReportedError, report_of
 from device_runtime.contract.status import InstallResult, Outcome, ReleaseInfo
-from device_runtime.errors import BadFileError, EdgeError, Interrupted
+from device_runtime.errors import EdgeError, Interrupted
 from device_runtime.files import refused
 from device_runtime.install.apply import apply_bundle
 from device_runtime.install.commands import trust
@@ -40,7 +40,7 @@ from device_runtime.install.root import TEMPORARY, Root
 from device_runtime.install.service.units import BOOT_TARGET, FIRST_BOOT
 from device_runtime.install.site import Site, uninterrupted
 from device_runtime.install.trial import RolledBackError
-from device_runtime.install.trust import MAX_SIGNERS_BYTES
+from device_runtime.install.trust import signers_in
 
 BUNDLE = "application.edgekit"
 SIGNERS = "allowed_signers"
@@ -216,23 +216,6 @@ def first_boot(card: Card, fs: FileSystem, make_site: MakeSite, story: Story, *,
     except (BusyError, Interrupted) as error:  # what interrupts waits for the end of steps that belong together
         story.say(f"{_FAILED}{error}")
         return error.exit_code
-
-
-def signers_in(path: Path) -> str:
-    """Return the text of what is to be an ``allowed_signers`` file.
-
-    Raises:
-        BadFileError: it is no text.
-        EdgeError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_SIGNERS_BYTES + 1)
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadFileError(f"{path}: expected a text, got byte 0x{error.object[error.start]:02x}") from error
-    except OSError as error:
-        raise refused(error, path, "read") from error
 
 
 @contextlib.contextmanager

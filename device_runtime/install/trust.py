@@ -6,12 +6,14 @@ import base64
 import binascii
 import dataclasses
 import re
+from pathlib import Path
 from typing import Optional
 
 from device_runtime.contract.manifest import BundleManifest
 from device_runtime.contract.oci import SIGNATURE_NAMESPACE
 from device_runtime.contract.status import InstallState
 from device_runtime.errors import BadFileError, EdgeError, InstallError
+from device_runtime.files import refused
 from device_runtime.install.fsops import replace_file
 from device_runtime.install.layout import Admit
 from device_runtime.install.root import Root
@@ -118,6 +120,23 @@ def set_signers(site: Site, text: str, *, replace: bool = False) -> bool:
     replace_file(site.fs, path, content)
     site.journal.write("trust", None, f"bundles have to be signed by one of {len(_signers(text))}")
     return True
+
+
+def signers_in(path: Path) -> str:
+    """Return the text of what is to be an ``allowed_signers`` file.
+
+    Raises:
+        BadFileError: it is no text.
+        EdgeError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_SIGNERS_BYTES + 1)
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadFileError(f"{path}: expected a text, got byte 0x{error.object[error.start]:02x}") from error
+    except OSError as error:
+        raise refused(error, path, "read") from error
 
 
 def check_signers(text: str, where: str) -> None:

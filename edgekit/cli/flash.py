@@ -16,6 +16,7 @@ from edgekit.cli.output import answer, answer_json, progress, size, table, warn
 if TYPE_CHECKING:
     from edgekit.flashing.drives import Drive
     from edgekit.flashing.flash import Flashed, FlashPlan, FlashRequest
+    from edgekit.flashing.system import SystemFacts
 
 _PASSWORD = "EDGEKIT_WIFI_PASSWORD"  # noqa: S105 - the name of a variable
 _PATH = click.Path(path_type=Path)
@@ -187,18 +188,25 @@ def _described(drive: Drive) -> str:
 def _in_words(done: Flashed | FlashPlan, request: FlashRequest) -> Iterator[str]:
     from edgekit.flashing.flash import FlashPlan  # noqa: PLC0415 - only this verb's own work needs the rest
 
-    plan = done if isinstance(done, FlashPlan) else done.plan
     if isinstance(done, FlashPlan):
-        yield f"would write {plan.name} {plan.version} into {plan.image} ({plan.form})"
-    else:
-        yield f"{done.target}: boots into {plan.name} {plan.version}; every byte was read back"
-        yield f"  written: {size(done.written_bytes)} in {done.seconds:.0f} s"
-        yield f"  image: {plan.image}, SHA-256 {done.image_sha256}"
-    system = plan.system if isinstance(done, FlashPlan) else done.system
+        yield f"would write {done.name} {done.version} into {done.image} ({done.form})"
+        if done.system is None:
+            yield "  system: read once the image is written; a bundle that does not fit it is refused then"
+        yield from _on_the_card(done, done.system)
+        return
+    yield f"{done.target}: boots into {done.plan.name} {done.plan.version}; every byte was read back"
+    yield f"  written: {size(done.written_bytes)} in {done.seconds:.0f} s"
+    yield f"  image: {done.plan.image}, SHA-256 {done.image_sha256}"
+    yield from _on_the_card(done.plan, done.system)
+    yield "next: give the board the card, and power; how it went is in edgekit-report.txt on the boot partition"
+    login, host = request.settings.login, request.settings.hostname or "raspberrypi"
+    if login:
+        yield f"      edgekit status ssh://{login.user}@{host}.local"
+
+
+def _on_the_card(plan: FlashPlan, system: SystemFacts | None) -> Iterator[str]:
     if system:
         yield f"  system: {system.name}, {system.machine} {system.python}, glibc {system.glibc}"
-    elif isinstance(done, FlashPlan):
-        yield "  system: read once the image is written; a bundle that does not fit it is refused then"
     yield f"  first boot: {plan.dialect}, because {plan.why}"
     for name, value in plan.settings.items():
         yield f"  {name}: {value}"
@@ -206,8 +214,3 @@ def _in_words(done: Flashed | FlashPlan, request: FlashRequest) -> Iterator[str]
     for file in plan.files:
         yield f"    {size(file.size):>8}  {file.name}"
     yield f"  cmdline.txt: {plan.cmdline}"
-    if not isinstance(done, FlashPlan):
-        yield "next: give the board the card, and power; how it went is in edgekit-report.txt on the boot partition"
-        login, host = request.settings.login, request.settings.hostname or "raspberrypi"
-        if login:
-            yield f"      edgekit status ssh://{login.user}@{host}.local"

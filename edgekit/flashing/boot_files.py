@@ -15,12 +15,12 @@ from typing import IO
 from device_runtime.errors import BadFileError, UnfitError
 from device_runtime.files import refused
 from edgekit.flashing.errors import NotWrittenError
+from edgekit.flashing.medium import BLKFLSBUF
 from edgekit.flashing.mtools import Mtools, on_fat, opened
 
 MAX_READ_BYTES = 64 << 20
 _MAX_FILE_BYTES = (4 << 30) - 1
 _PIECE_BYTES = 1 << 20
-_BLKFLSBUF = 0x1261  # linux/fs.h
 _FREE = re.compile(rb"^ *([\d ]+) bytes free *$", re.MULTILINE)
 _SIZE = re.compile(rb"^ *1 file +([\d ]+) bytes *$", re.MULTILINE)
 _CLUSTER = re.compile(rb"^cluster size: (\d+) sectors", re.MULTILINE)
@@ -193,7 +193,7 @@ def _forget_pages(path: Path) -> None:
             raise refused(error, path, "flush") from error
         if stat.S_ISBLK(os.fstat(stream.fileno()).st_mode):
             with contextlib.suppress(PermissionError):  # without root, the advice has to do
-                fcntl.ioctl(stream, _BLKFLSBUF)
+                fcntl.ioctl(stream, BLKFLSBUF)
 
 
 @contextlib.contextmanager

@@ -17,10 +17,10 @@ from typing import Protocol
 
 from device_runtime.contract.events import Events, Progress
 from edgekit.flashing.medium import CardError
+from edgekit.flashing.partitions import HELD_BACK
 
 MARK_BYTES = 64 << 10
 _MARKS = 64
-_FROM = 1 << 20  # what is before it stays zero while a card is being written
 _NONCE_BYTES = 16
 _PLACE_BYTES = 8
 
@@ -71,15 +71,15 @@ def check_capacity(storage: Storage, where: str, events: Events) -> None:
 def plan_places(size: int, block: int, chance: random.Random) -> tuple[int, ...]:
     """Return where marks are put on a device of ``size`` bytes, sorted; they neither meet nor lie in the first MiB."""
     last = (size - MARK_BYTES) // block * block
-    if last < _FROM:
+    if last < HELD_BACK:
         return ()
-    wanted = {_FROM}
-    for bits in range(_FROM.bit_length(), size.bit_length()):
-        wanted |= {(1 << bits) + beside for beside in (-MARK_BYTES, 0, _FROM)}
-    wanted |= {size // part + _FROM for part in (2, 3, 4, 8)}
-    wanted |= {chance.randrange(_FROM, last + 1) for _ in range(_MARKS - len(wanted))}
+    wanted = {HELD_BACK}
+    for bits in range(HELD_BACK.bit_length(), size.bit_length()):
+        wanted |= {(1 << bits) + beside for beside in (-MARK_BYTES, 0, HELD_BACK)}
+    wanted |= {size // part + HELD_BACK for part in (2, 3, 4, 8)}
+    wanted |= {chance.randrange(HELD_BACK, last + 1) for _ in range(_MARKS - len(wanted))}
     places = {place // MARK_BYTES * MARK_BYTES for place in wanted}
-    return (*sorted(place for place in places if _FROM <= place <= last - MARK_BYTES), last)
+    return (*sorted(place for place in places if HELD_BACK <= place <= last - MARK_BYTES), last)
 
 
 def mark(nonce: bytes, place: int) -> bytes:

@@ -24,10 +24,9 @@ from edgekit.flashing.capacity import check_capacity
 from edgekit.flashing.drives import Drive
 from edgekit.flashing.errors import NotWrittenError
 from edgekit.flashing.medium import PIECE_BYTES, CardError, Medium, open_medium
+from edgekit.flashing.partitions import HELD_BACK
 from edgekit.flashing.sparse import write_sparse
 
-HELD_BACK = 1 << 20
-"""The first bytes, which are written last."""
 _START_BYTES = 4096  # what of the first MiB is written as the very last: the boot sector, and no block less
 
 

@@ -16,16 +16,24 @@ from device_runtime.contract.status import MachineFacts
 from device_runtime.errors import BadFileError, UnfitError
 from device_runtime.files import refused, sha256_of
 from device_runtime.install.compat import choose
+from device_runtime.install.first_boot import BUNDLE, SIGNERS
 from device_runtime.install.service.units import FIRST_BOOT, first_boot_unit
 from edgekit.boards.signers import read_signers
 from edgekit.bundling.describe import BundleFacts
 from edgekit.bundling.installer_pack import installer_pack
 from edgekit.bundling.verify import verify_bundle
 from edgekit.flashing.boot_files import BootFiles
-from edgekit.flashing.card import HELD_BACK, Card
-from edgekit.flashing.dialects import first_boot_files, tell_dialect
+from edgekit.flashing.card import Card
+from edgekit.flashing.dialects import CMDLINE, first_boot_files, tell_dialect
 from edgekit.flashing.image import ImageStream, open_image
-from edgekit.flashing.partitions import Partition, boot_partition, read_partitions, root_partition
+from edgekit.flashing.partitions import (
+    HELD_BACK,
+    SECTOR_BYTES,
+    Partition,
+    boot_partition,
+    read_partitions,
+    root_partition,
+)
 from edgekit.flashing.settings import Dialect, Settings
 from edgekit.flashing.sparse import write_sparse
 from edgekit.flashing.system import SystemFacts, system_facts
@@ -111,7 +119,7 @@ class PreparedCard:
         self._facts = _bundle_facts(request, events)
         where = str(request.image)
         first = image.read(HELD_BACK)
-        partitions = read_partitions(first[:512], where)
+        partitions = read_partitions(first[:SECTOR_BYTES], where)
         self._boot, self._root = boot_partition(partitions, where), root_partition(partitions)
         if self._boot.start > _MAX_HEAD:
             raise BadFileError(f"{where}: expected the boot partition within {_MAX_HEAD} bytes, got {self._boot.start}")
@@ -120,7 +128,9 @@ class PreparedCard:
         self._stage()
         boot = BootFiles(staged)
         self._told = tell_dialect(boot, request.dialect)
-        self._files = self._wanted(boot)
+        settings = first_boot_files(self._told, request.settings, boot, self._instance())
+        self._cmdline = settings[CMDLINE].decode("ascii", "replace").strip()
+        self._files = {**self._application(), **settings}
         events(Step(f"put the application on the boot partition, for a first boot by {self._told.dialect.value}"))
         boot.put(self._files)
         boot.check(self._files)
@@ -164,21 +174,25 @@ class PreparedCard:
                 self._tell(self._boot.size - left, self._boot.size)
             stream.truncate(self._boot.size)
 
-    def _wanted(self, boot: BootFiles) -> dict[str, bytes | Path]:
-        told, request = self._told, self._request
+    def _instance(self) -> str:
+        """Return what tells this card's first boot from that of another application."""
         releases = ",".join(package.release for package in self._facts.packages)
-        instance = f"edgekit-{hashlib.sha256(releases.encode()).hexdigest()[:16]}"
+        return f"edgekit-{hashlib.sha256(releases.encode()).hexdigest()[:16]}"
+
+    def _application(self) -> dict[str, bytes | Path]:
+        """Return what the first boot installs, and with what."""
+        request = self._request
         files: dict[str, bytes | Path] = {
-            f"{FOLDER}/application.edgekit": request.bundle,
+            f"{FOLDER}/{BUNDLE}": request.bundle,
             f"{FOLDER}/installer.pyz": installer_pack(),
-            f"{FOLDER}/{FIRST_BOOT}": first_boot_unit(told.mount).encode(),
+            f"{FOLDER}/{FIRST_BOOT}": first_boot_unit(self._told.mount).encode(),
         }
         if request.signers is not None:
-            files[f"{FOLDER}/allowed_signers"] = read_signers(request.signers).encode()
-        return {**files, **first_boot_files(told, request.settings, boot, instance)}
+            files[f"{FOLDER}/{SIGNERS}"] = read_signers(request.signers).encode()
+        return files
 
     def _plan(self, system: SystemFacts | None) -> FlashPlan:
-        facts, cmdline = self._facts, self._files.get("cmdline.txt", b"")
+        facts = self._facts
         return FlashPlan(
             str(self._request.image),
             self._image.form,
@@ -190,7 +204,7 @@ class PreparedCard:
             self._told.why,
             self._boot,
             tuple(_card_file(name, content) for name, content in self._files.items()),
-            cmdline.decode("ascii", "replace").strip() if isinstance(cmdline, bytes) else "",
+            self._cmdline,
             _shown(self._request.settings),
             system,
         )

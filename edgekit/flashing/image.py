@@ -12,6 +12,7 @@ from typing import IO
 
 from device_runtime.errors import BadFileError
 from device_runtime.files import refused
+from edgekit.flashing.partitions import SECTOR_BYTES
 from edgekit.flashing.unpack import (
     Source,
     ZipEntry,
@@ -27,7 +28,6 @@ from edgekit.flashing.xz_index import xz_size
 
 MAX_IMAGE_BYTES = 2 << 40
 """More cannot be partitioned by an MBR, and there are no such cards."""
-_SECTOR_BYTES = 512
 _TAR_MAGIC = slice(257, 262)
 # What an image's file begins with, and what it is packed in then.
 _PACKED = {
@@ -112,7 +112,7 @@ class ImageStream:
 
     def first_sector(self) -> bytes:
         """Return the first 512 bytes without taking them, fewer if there are fewer. Raises as ``read`` does."""
-        first = self.read(_SECTOR_BYTES)
+        first = self.read(SECTOR_BYTES)
         self._held = memoryview(first + self._held.tobytes())
         return first
 
@@ -172,7 +172,7 @@ def _open(stream: IO[bytes], path: Path, most: int) -> ImageStream:
         state = os.fstat(stream.fileno())
         if not stat.S_ISREG(state.st_mode):
             raise BadFileError(f"{path} is no file", hint="name an image of an operating system, as OS.img.xz")
-        first = stream.read(_SECTOR_BYTES)
+        first = stream.read(SECTOR_BYTES)
         form = _form(first, path)
         entry = find_zip_entry(stream, path) if form == "zip" else None
         told = entry.size if entry else _told(stream, form, first, path)
@@ -215,7 +215,7 @@ def _require_image(first: bytes, path: Path) -> None:
         raise _foreign(path, "a tar archive")
     if form := next((form for magic, form in _PACKED.items() if first.startswith(magic)), None):
         raise _foreign(path, f"packed twice, with {form} inside")
-    if len(first) < _SECTOR_BYTES:
+    if len(first) < SECTOR_BYTES:
         raise BadFileError(f"{path} is no image of a disk: expected 512 bytes or more in it, got {len(first)}")
 
 

@@ -21,7 +21,7 @@ PIECE_BYTES = 4 << 20
 # linux/fs.h
 _BLKROGET = 0x125E
 _BLKRRPART = 0x125F
-_BLKFLSBUF = 0x1261
+BLKFLSBUF = 0x1261
 _BLKSSZGET = 0x1268
 
 _GONE = (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM, errno.ENOSPC, errno.EREMOTEIO, errno.ETIMEDOUT)
@@ -78,7 +78,7 @@ class Medium:
     def forget(self) -> None:
         """Let programs that read the device by its path get what is on it; the page cache may hold what was."""
         with contextlib.suppress(OSError):  # it takes root; what was written went past the cache, and out of it
-            fcntl.ioctl(self._descriptor, _BLKFLSBUF)
+            fcntl.ioctl(self._descriptor, BLKFLSBUF)
 
     def show_partitions(self) -> None:
         """Let the kernel look at the partitions anew, as far as it wants to: what was written stands anyway."""

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from device_runtime.errors import BadFileError
 
 SECTOR_BYTES = 512
+HELD_BACK = 1 << 20
+"""The first bytes of a card, with the table in them, which are written last: no partition begins in them."""
 _ENTRIES_AT = 446
 _ENTRY = struct.Struct("<B3sB3sII")
 _SIGNATURE = b"\x55\xaa"
 _GPT = 0xEE
 _FAT_KINDS = (0x01, 0x04, 0x06, 0x0B, 0x0C, 0x0E)
 _LINUX = 0x83
-# The first MiB is written last (edgekit/flashing/card.py), and with it all that a partition in it would hold.
-_FIRST_BOOT_BYTE = 1 << 20
 _HINT = "name an image for an SD card, as Raspberry Pi OS"
 
 
@@ -79,9 +79,9 @@ def boot_partition(partitions: Sequence[Partition], where: str) -> Partition:
     if found is None:
         kinds = ", ".join(f"{partition.kind:#04x}" for partition in partitions)
         raise BadFileError(f"no FAT partition to boot from in {where}: it has those of type {kinds}", hint=_HINT)
-    if found.start < _FIRST_BOOT_BYTE:
+    if found.start < HELD_BACK:
         raise BadFileError(
-            f"partition {found.number} of {where} begins at byte {found.start}: expected {_FIRST_BOOT_BYTE} or more, "
+            f"partition {found.number} of {where} begins at byte {found.start}: expected {HELD_BACK} or more, "
             "because what is before is written last",
             hint=_HINT,
         )

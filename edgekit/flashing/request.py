@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device_runtime.errors import BadFileError, EdgeError, UsageError
+from device_runtime.files import refused
 from edgekit.flashing.flash import FlashRequest
 from edgekit.flashing.settings import Dialect, Login, Settings, Wifi, read_keys
 from edgekit.flashing.wifi import hashed
@@ -107,8 +108,6 @@ def _dialect(name: str) -> Dialect:
 
 def read_password(path: Path) -> str:
     """Return the password in a file's first line. Raises EdgeError, which does not repeat it."""
-    from device_runtime.files import refused  # noqa: PLC0415 - only for those who have a file
-
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

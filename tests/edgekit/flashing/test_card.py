@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from device_runtime.contract.events import Notice, Progress, Step, silent
 from device_runtime.errors import EdgeError, Interrupted, UnfitError, UsageError
-from edgekit.flashing.card import HELD_BACK, device_card, file_card
+from edgekit.flashing.card import device_card, file_card
 from edgekit.flashing.drives import find_drive
 from edgekit.flashing.errors import NotWrittenError
 from edgekit.flashing.medium import PIECE_BYTES, CardError
+from edgekit.flashing.partitions import HELD_BACK
 from edgekit.flashing.sparse import HOLE_BYTES
 from tests.support.loop_devices import (
     PARTITION_TABLE,
