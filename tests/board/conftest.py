@@ -11,6 +11,7 @@ from tests.board.machine import board_off, boot
 from tests.board.place import check_root
 from tests.board.releases import Shelf
 from tests.support.cli import ChildCommandLine
+from tests.support.marking import mark_folder
 
 _HERE = Path(__file__).parent
 # The first one may have to make the root filesystem.
@@ -20,11 +21,7 @@ _LIMIT_S = 3600
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """All tests here need a board: they carry its marker, so that they run only when they are asked for."""
-    for item in items:
-        if _HERE in item.path.parents:
-            item.add_marker(pytest.mark.board)
-            if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(_LIMIT_S))
+    mark_folder(items, _HERE, pytest.mark.board, _LIMIT_S)
 
 
 @pytest.fixture(scope="session")

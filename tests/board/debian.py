@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from device_runtime.errors import UnfitError
@@ -30,6 +31,41 @@ def mirrors(suite: str) -> list[str]:
     return [*lines, f"deb {security} {suite}{_SECURITY} main"] if security else lines
 
 
+def private_apt(work: Path, suite: str, settings: Mapping[str, str | Path]) -> list[str | Path]:
+    """Return how an apt-get begins that knows one suite, keeps all that it has in a folder, and was updated.
+
+    Args:
+        work: the folder; what is downloaded lies in ``archives``.
+        suite: the suite.
+        settings: further ones, by their names; of what is installed it knows ``Dir::State::status``.
+
+    Raises:
+        UnfitError: there is no mirror, or no network.
+    """
+    for part in ("lists/partial", "archives/partial", "parts"):
+        (work / part).mkdir(parents=True)
+    sources = work / "sources.list"
+    sources.write_text("".join(f"{line}\n" for line in mirrors(suite)))
+    own: dict[str, str | Path] = {
+        "Dir::State": work,
+        "Dir::State::lists": work / "lists",
+        "Dir::Cache": work,
+        "Dir::Etc::SourceList": sources,
+        "Dir::Etc::SourceParts": work / "parts",
+        "Dir::Etc::Preferences": "/dev/null",
+        "Dir::Etc::PreferencesParts": work / "parts",
+        # Its user of its own cannot enter a folder of the user's cache.
+        "APT::Sandbox::User": "root",
+        "Acquire::Languages": "none",
+        "APT::Update::Error-Mode": "any",  # otherwise an update without a network succeeds
+    }
+    apt: list[str | Path] = ["apt-get", "--quiet", "--yes"]
+    for key, value in {**own, **settings}.items():
+        apt += ["-o", f"{key}={value}"]
+    done([*apt, "update"], limit_s=300)
+    return apt
+
+
 def unpack_package(name: str, suite: str, folder: Path) -> None:
     """Unpack the newest version of a package of a suite into a folder; nothing is installed.
 
@@ -37,31 +73,11 @@ def unpack_package(name: str, suite: str, folder: Path) -> None:
         UnfitError: there is no mirror, or no such package.
     """
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-        state = Path(work)
-        for part in ("lists/partial", "cache/archives/partial", "parts", "debs"):
-            (state / part).mkdir(parents=True)
-        sources = state / "sources.list"
-        sources.write_text("".join(f"{line}\n" for line in mirrors(suite)))
-        settings = {
-            "Dir::State": state,
-            "Dir::State::lists": state / "lists",
-            "Dir::State::status": "/dev/null",
-            "Dir::Cache": state / "cache",
-            "Dir::Etc::SourceList": sources,
-            "Dir::Etc::SourceParts": state / "parts",
-            "Dir::Etc::Preferences": "/dev/null",
-            "Dir::Etc::PreferencesParts": state / "parts",
-            # Its user of its own cannot enter a folder of the user's cache.
-            "APT::Sandbox::User": "root",
-            "Acquire::Languages": "none",
-            "APT::Update::Error-Mode": "any",  # otherwise an update without a network succeeds
-        }
-        apt = ["apt-get", "--quiet"]
-        for key, value in settings.items():
-            apt += ["-o", f"{key}={value}"]
-        done([*apt, "update"], limit_s=300)
-        done(["env", "-C", str(state / "debs"), *apt, "download", name], limit_s=600)
-        packed = next((state / "debs").glob("*.deb"), None)
+        debs = Path(work, "debs")
+        debs.mkdir()
+        apt = private_apt(Path(work), suite, {"Dir::State::status": "/dev/null"})
+        done(["env", "-C", str(debs), *apt, "download", name], limit_s=600)
+        packed = next(debs.glob("*.deb"), None)
         if packed is None:
             raise UnfitError(f"{name}: expected a package of Debian {suite}, got none")
         done(["dpkg-deb", "--extract", packed, folder])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ from device_runtime.files import making_folder, replacing
 from tests.board import guest_files
 from tests.board.debian import mirrors
 from tests.board.emulator import CPU, arm64_programs
-from tests.board.running import check_programs, done, find, locked, say
+from tests.board.running import check_programs, done, find, locked, recipe_of, say
 
 PYTHONS = {"bookworm": ((3, 11), 36), "trixie": ((3, 13), 41)}
 """Debian's suites with their Python and the minor number of their glibc 2."""
@@ -51,7 +50,7 @@ def tarball(suite: str = "bookworm") -> Path:
     if suite not in PYTHONS:
         raise UnfitError(f"suite: expected one of {', '.join(PYTHONS)}, got {suite!r}")
     check_programs()
-    recipe = _hash(_RECIPE, suite, _PACKAGES, _NOT_UNPACKED, guest_files.USERS)
+    recipe = recipe_of(_RECIPE, suite, _PACKAGES, _NOT_UNPACKED, guest_files.USERS)
     path = cache_folder() / f"board-{suite}-{recipe}.tar"
     if path.exists():
         return path
@@ -124,7 +123,3 @@ def in_root(root_folder: Path, *words: str) -> str:
     """Run a program of an unpacked root filesystem in it, and return what it printed. Raises UnfitError."""
     chroot = find("chroot") or "chroot"
     return done(["env", "-i", f"QEMU_CPU={CPU}", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", chroot, root_folder, *words])
-
-
-def _hash(*parts: object) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from device_runtime.errors import UnfitError
@@ -28,13 +29,14 @@ PACKAGES = {
 """The programs that a board is made of, and Debian's packages that have them."""
 
 
-def check_programs() -> None:
-    """Raise UnfitError, with Debian's names of the packages, when a program is missing."""
-    missing = sorted({package for program, package in PACKAGES.items() if not find(program)})
+def check_programs(packages: Mapping[str, str] = PACKAGES, who: str = "the virtual board") -> None:
+    """Raise UnfitError, with Debian's names of the packages, when a program that ``who`` needs is missing.
+
+    ``packages`` has those by their programs.
+    """
+    missing = sorted({package for program, package in packages.items() if not find(program)})
     if missing:
-        raise UnfitError(
-            f"the virtual board needs programs of {', '.join(missing)}", hint=f"apt-get install {' '.join(missing)}"
-        )
+        raise UnfitError(f"{who} needs programs of {', '.join(missing)}", hint=f"apt-get install {' '.join(missing)}")
 
 
 def find(program: str) -> str | None:
@@ -89,6 +91,11 @@ def plain_environment() -> dict[str, str]:
         if name in {"HOME", "TMPDIR", "XDG_CACHE_HOME"} or name.lower().endswith("_proxy")
     }
     return {**kept, "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+
+
+def recipe_of(*parts: object) -> str:
+    """Return a short name for how something is made, which another way of making it does not have."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
 def say(text: str) -> None:

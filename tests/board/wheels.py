@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from converters.cache import cache_folder
 from converters.uv import find_uv, uv_variables
 from device_runtime.files import making_folder
 from tests.board.rootfs import PYTHONS
-from tests.board.running import done, locked, say
+from tests.board.running import done, locked, recipe_of, say
 
 _LOCK = Path(__file__).parents[2] / "requirements" / "run.txt"
 # uv 0.13 knows no newer one; a board with a newer glibc takes the same wheels.
@@ -22,8 +21,8 @@ def site_packages(suite: str, *packages: str) -> Path:
     Raises:
         UnfitError: there is no such wheel, or no network.
     """
-    recipe = repr((suite, packages, _LOCK.read_text(encoding="utf-8")))
-    folder = cache_folder() / f"board-{suite}-site-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    recipe = recipe_of(suite, packages, _LOCK.read_text(encoding="utf-8"))
+    folder = cache_folder() / f"board-{suite}-site-{recipe}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_suffix(".lock")):
         if not folder.exists():

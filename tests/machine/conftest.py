@@ -12,6 +12,7 @@ from tests.board.running import done
 from tests.machine.image import KINDS, stock_image, unpack
 from tests.machine.machine import machine_with
 from tests.support.cli import ChildCommandLine
+from tests.support.marking import mark_folder
 
 _HERE = Path(__file__).parent
 # The first one may have to make the image.
@@ -21,11 +22,7 @@ _LIMIT_S = 7200
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """All tests here need a machine: they carry its marker, so that they run only when they are asked for."""
-    for item in items:
-        if _HERE in item.path.parents:
-            item.add_marker(pytest.mark.machine)
-            if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(_LIMIT_S))
+    mark_folder(items, _HERE, pytest.mark.machine, _LIMIT_S)
 
 
 # The short form has the kind that shares the virtual board's root file system: the other one takes ten minutes more.

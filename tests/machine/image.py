@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import lzma
 import shutil
 import struct
@@ -19,7 +18,7 @@ from device_runtime.errors import UnfitError
 from device_runtime.files import making_folder, replacing
 from tests.board import rootfs
 from tests.board.emulator import arm64_programs
-from tests.board.running import check_programs, done, locked, say
+from tests.board.running import check_programs, done, locked, recipe_of, say
 from tests.machine import guest_files
 from tests.machine.machine import check_machine_programs
 from tests.machine.packages import add_packages, in_root
@@ -77,7 +76,7 @@ def stock_image(kind: Kind) -> Path:
     check_machine_programs()
     names = (guest_files.FILES, guest_files.CLOUD_INIT_FILES, guest_files.TEMPLATES, guest_files.CMDLINE)
     settled = (guest_files.CONFIG, guest_files.ENABLED, guest_files.DISABLED, guest_files.MASKED, guest_files.USERS)
-    recipe = _hash(_system_recipe(kind), kind, names, settled, _BOOT_OFFSET, _BOOT_SIZE, _ROOT_SIZE)
+    recipe = recipe_of(_system_recipe(kind), kind, names, settled, _BOOT_OFFSET, _BOOT_SIZE, _ROOT_SIZE)
     path = cache_folder() / f"machine-{kind.dialect}-{recipe}.img.{kind.suffix}"
     if path.exists():
         return path
@@ -107,7 +106,7 @@ def unpack(image: Path, card: Path) -> None:
 
 
 def _system_recipe(kind: Kind) -> str:
-    return _hash(_RECIPE, kind.suite, kind.packages, _PACKAGES, _EXCLUDED, sorted(_INITRAMFS.items()))
+    return recipe_of(_RECIPE, kind.suite, kind.packages, _PACKAGES, _EXCLUDED, sorted(_INITRAMFS.items()))
 
 
 def _system(kind: Kind) -> Path:
@@ -220,7 +219,3 @@ def _write(root: Path, files: dict[str, str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
         path.chmod(0o644)
-
-
-def _hash(*parts: object) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from device_runtime.errors import UnfitError
 from tests.board.emulator import CPU
-from tests.board.running import find
+from tests.board.running import check_programs
 from tests.machine.disk import Disk
 from tests.machine.firmware import load
 from tests.machine.shell import GoneError, Shell
@@ -38,11 +38,7 @@ _PACKAGES = {
 
 def check_machine_programs() -> None:
     """Raise UnfitError, with Debian's names of the packages, when a program is missing."""
-    missing = sorted({package for program, package in _PACKAGES.items() if not find(program)})
-    if missing:
-        raise UnfitError(
-            f"the virtual machine needs programs of {', '.join(missing)}", hint=f"apt-get install {' '.join(missing)}"
-        )
+    check_programs(_PACKAGES, "the virtual machine")
 
 
 class Machine:

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.board.debian import mirrors
+from tests.board.debian import private_apt
 from tests.board.emulator import CPU
 from tests.board.running import done, plain_environment
 
@@ -49,31 +49,13 @@ def in_root(root: Path, *words: str, log: Path | None = None) -> str:
 
 
 def _downloaded(work: Path, root: Path, suite: str, names: Sequence[str]) -> list[Path]:
-    for part in ("lists/partial", "archives/partial", "parts"):
-        (work / part).mkdir(parents=True)
-    sources = work / "sources.list"
-    sources.write_text("".join(f"{line}\n" for line in mirrors(suite)))
     settings = {
         "APT::Architecture": "arm64",
         "APT::Architectures": "arm64",
         "APT::Install-Recommends": "false",
-        "Dir::State": work,
-        "Dir::State::lists": work / "lists",
         "Dir::State::status": root / "var/lib/dpkg/status",
-        "Dir::Cache": work,
-        "Dir::Etc::SourceList": sources,
-        "Dir::Etc::SourceParts": work / "parts",
-        "Dir::Etc::Preferences": "/dev/null",
-        "Dir::Etc::PreferencesParts": work / "parts",
-        "APT::Sandbox::User": "root",
-        "Acquire::Languages": "none",
-        "APT::Update::Error-Mode": "any",
     }
-    apt = ["apt-get", "--quiet", "--yes"]
-    for key, value in settings.items():
-        apt += ["-o", f"{key}={value}"]
-    done([*apt, "update"], limit_s=300)
-    done([*apt, "--download-only", "install", *names], limit_s=_LIMIT_S)
+    done([*private_apt(work, suite, settings), "--download-only", "install", *names], limit_s=_LIMIT_S)
     return sorted((work / "archives").glob("*.deb"))
 
 

@@ -20,7 +20,7 @@ from tests.support.fake_keeper import FakeKeeper
 from tests.support.fault_points import KILLED
 from tests.support.faulty_files import FAULTS, FaultyFiles
 from tests.support.power_cuts import cut_at
-from tests.support.service_boards import ServiceBoard, in_child, service_bundle
+from tests.support.service_boards import ServiceBoard, ended, forked, in_child, service_bundle
 from tests.support.small_disks import make_disk, mounted
 
 
@@ -98,23 +98,6 @@ class DiesInTrial(FakeKeeper):
         """Start it, and die."""
         super().restart()
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def forked(action) -> int:
-    """Do something in another process, whose exit code is what it returns; return its process id at once."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            code = action()
-        finally:
-            os._exit(code)
-    return child
-
-
-def ended(child: int) -> int:
-    """Wait for a process's end, and return its exit code."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def cut_off_in_trial(it: CardBoard) -> None:

@@ -97,19 +97,34 @@ class ServiceBoard:
         assert left == []
 
 
-def in_child(action) -> int:
-    """Run something in a forked process; return its exit code, or less than 0: the signal that ended it."""
+def forked(action) -> int:
+    """Do something in another process, whose exit code is what it returns; return its process id at once."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            action()
-            code = 0
-        except Exception:  # noqa: BLE001 - how it failed is told by its code, and by what it left
-            code = 7
+            code = action()
         finally:
             os._exit(code)
+    return child
+
+
+def ended(child: int) -> int:
+    """Wait for a process's end, and return its exit code."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def in_child(action) -> int:
+    """Run something in a forked process; return its exit code, or less than 0: the signal that ended it."""
+
+    def run() -> int:
+        try:
+            action()
+        except Exception:  # noqa: BLE001 - how it failed is told by its code, and by what it left
+            return 7
+        return 0
+
+    return ended(forked(run))
 
 
 class DyingKeeper(FakeKeeper):

@@ -22,12 +22,12 @@ from device_runtime.install.service.units import FIRST_BOOT, first_boot_unit
 from edgekit.bundling.installer_pack import installer_pack
 from edgekit.bundling.layout import content_of
 from tests.support.bundles import CRASH, MISSING_IMPORT, pack, release_of, tiny_bundle, tiny_contents, tiny_wheel
-from tests.support.card_boards import CardBoard, Refusing, cut_off_in_trial, ended, forked
+from tests.support.card_boards import CardBoard, Refusing, cut_off_in_trial
 from tests.support.conversing import signed_bundle
 from tests.support.fake_keeper import CRASHES, FakeKeeper
 from tests.support.fault_points import KILLED, in_own_process
 from tests.support.installing import REPOSITORY, current, environment
-from tests.support.service_boards import ServiceBoard, in_child, service_bundle
+from tests.support.service_boards import ServiceBoard, ended, forked, in_child, service_bundle
 from tests.support.signing import allow, make_key
 from tests.support.waiting import wait_for
 

@@ -160,3 +160,13 @@ def test_no_check_imports_what_it_checks():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_programs_for_cards_that_are_missing_are_only_a_warning_with_the_packages(tmp_path):
+    finding = host.card_programs(str(tmp_path))
+    assert finding.status is Status.WARN
+    assert finding.remedy == "sudo apt install mtools e2fsprogs"
+    for name in ("mcopy", "debugfs"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    assert host.card_programs(str(tmp_path)).status is Status.OK
