@@ -218,14 +218,15 @@ END
 # FAT has no journal: a file that is written anew, or renamed onto another, is for a moment neither. So cmdline.txt is
 # overwritten where it lies, by as many bytes, which changes nothing but sectors of its content; and since words may
 # cross from one sector to the next, by one letter first. systemd.unit goes before systemd.run, which does without (it
-# is the generator's default), while without systemd.run that target would start nothing, forever.
+# is the generator's default), while without systemd.run that target would start nothing, forever. Each is flushed by the
+# file's name: sync alone writes a FAT's blocks, and lets the card keep them in its cache, in any order.
 disarm() {
     for word in $words_of_unit $words_of_run; do
         line=$(cat "$cmdline") || return
         case $line in
         *" $word"*)
             overwrite "${line%%" $word"*} _${word#?}${line#*" $word"}" || return
-            sync
+            sync "$cmdline"
             ;;
         esac
     done
@@ -237,7 +238,7 @@ disarm() {
             ;;
         esac
     done
-    sync
+    sync "$cmdline"
     line=$(cat "$cmdline") || return
     case $line in
     *" systemd.run=$mount/firstrun.sh"*) return 1 ;;
@@ -259,7 +260,7 @@ carry_on() {
 # Overwritten first: a file that is removed leaves its bytes on the card.
 vanish() {
     dd if=/dev/zero of="$0" bs="$(wc -c <"$0")" count=1 conv=notrunc 2>/dev/null
-    sync
+    sync "$0"
     rm -f "$0"
     sync
 }
