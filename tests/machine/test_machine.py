@@ -49,7 +49,10 @@ def test_what_is_on_the_card_says_how_it_boots_the_next_time(plain):
 
 
 def test_a_power_cut_keeps_what_was_flushed_and_loses_the_rest(plain):
-    plain.run("sh", "-c", "echo kept > /root/kept; echo kept > /boot/firmware/kept.txt; sync")
+    up(plain)  # after the reboot before: until then the boot partition may not be mounted
+    plain.run(
+        "sh", "-c", "echo kept > /root/kept; echo kept > /boot/firmware/kept.txt; sync; sync /boot/firmware/kept.txt"
+    )
     plain.run("systemd-run", "--unit=stream", "sh", "-c", _WRITES)
     wait_for(lambda: plain.run("test", "-s", "/root/stream", check=False).returncode == 0)
     assert plain.power_cut() > 0
